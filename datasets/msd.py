@@ -1,0 +1,152 @@
+"""Medical Segmentation Decathlon: a task's folder to cases.csv, downloaded when asked to.
+
+Source: http://medicaldecathlon.com (Antonelli et al., Nature Communications 2022), CC BY-SA 4.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from medvision.dataset import write_cases
+from medvision.errors import CasesError
+from medvision.files import atomic_path
+from medvision.progress import track
+
+# The official mirror on AWS Open Data, linked from medicaldecathlon.com.
+MIRROR = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: its archive, the archive's MD5, and its classes."""
+
+    md5: str
+    classes: tuple[str, ...]
+
+
+# MD5 sums as published in MONAI's DecathlonDataset (monai.apps.datasets).
+TASKS = {
+    "Task04_Hippocampus": Task("9d24dba78a72977dbd1d2e110310f31b", ("anterior", "posterior")),
+    "Task09_Spleen": Task("410d4a301da4e5b2f6f86ec3ddba524e", ("spleen",)),
+}
+
+
+def build(folder: Path, out: Path, group_by: str = "auto") -> list[dict[str, str]]:
+    """Write a cases.csv for the folder of one task, and return its rows.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``imagesTr`` and ``labelsTr``.
+    out : Path
+        The cases.csv to write; its paths are relative to it where they can be.
+    group_by : {"auto", "pair", "case"}
+        ``pair``: ids 2k−1 and 2k are one group. In Task04 such neighbors look like one subject
+        (their intensities match far more than others'), so ``auto`` pairs them there.
+
+    Raises
+    ------
+    CasesError
+        When the folder holds no images, or an image has no mask.
+    """
+    if group_by == "auto":
+        group_by = "pair" if "hippocampus" in task_name(folder).lower() else "case"
+    images = sorted((folder / "imagesTr").glob("[!.]*.nii.gz"))
+    if not images:
+        raise CasesError(f"{folder} is no Decathlon task: it has no imagesTr/*.nii.gz.")
+    missing = [p.name for p in images if not (folder / "labelsTr" / p.name).exists()]
+    if missing:
+        raise CasesError(f"No mask in {folder / 'labelsTr'} for: {', '.join(missing[:10])}.")
+    rows = []
+    for image in images:
+        case_id = image.name.removesuffix(".nii.gz")
+        rows.append({
+            "case_id": case_id,
+            "image": relative(image, out.parent),
+            "mask": relative(folder / "labelsTr" / image.name, out.parent),
+            "group": group_of(case_id, group_by),
+        })
+    write_cases(out, rows)
+    return rows
+
+
+def group_of(case_id: str, group_by: str) -> str:
+    """Return the patient that a case belongs to."""
+    number = re.search(r"(\d+)$", case_id)
+    if group_by == "pair" and number:
+        return f"pair_{(int(number[1]) + 1) // 2:03d}"
+    return case_id
+
+
+def task_name(folder: Path) -> str:
+    """Return the task's name from its dataset.json, else its folder's name."""
+    described = folder / "dataset.json"
+    if described.is_file():
+        return str(json.loads(described.read_text(encoding="utf-8")).get("name", folder.name))
+    return folder.resolve().name
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """Return the structures of a task, from its dataset.json or the table above; may be empty."""
+    described = folder / "dataset.json"
+    if described.is_file():
+        labels = json.loads(described.read_text(encoding="utf-8"))["labels"]
+        return tuple(labels[key] for key in sorted(labels, key=int) if int(key) > 0)
+    known = {name.split("_")[1].lower(): task.classes for name, task in TASKS.items()}
+    return known.get(folder.resolve().name.lower().split("_")[-1], ())
+
+
+def relative(path: Path, start: Path) -> str:
+    """Return `path` seen from `start` when it lies below it, else absolute."""
+    path, start = path.resolve(), start.resolve()
+    return str(path.relative_to(start)) if path.is_relative_to(start) else str(path)
+
+
+def download(task: str, folder: Path, mirror: str = MIRROR) -> Path:
+    """Fetch a task from its source, check its MD5 and unpack it; returns the task's folder.
+
+    Raises
+    ------
+    CasesError
+        When the task is unknown, the source cannot be reached, or the checksum differs.
+    """
+    if task not in TASKS:
+        raise CasesError(f"Unknown task {task!r}. Choose from: {', '.join(TASKS)}.")
+    target = folder / task
+    if (target / "imagesTr").is_dir():
+        return target
+    archive = folder / f"{task}.tar"
+    if not archive.exists():
+        url = f"{mirror}/{archive.name}"
+        try:
+            fetch(url, archive)
+        except OSError as error:
+            raise CasesError(
+                f"{url} cannot be reached ({error}). Fetch {archive.name} from "
+                f"http://medicaldecathlon.com by other means and put it into {folder}."
+            ) from None
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != TASKS[task].md5:
+        raise CasesError(
+            f"{archive} has MD5 {found}, not {TASKS[task].md5}: delete it and try again."
+        )
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return target
+
+
+def fetch(url: str, path: Path) -> None:
+    """Download to `path`, whole or not at all."""
+    with urllib.request.urlopen(url, timeout=60) as reply, atomic_path(path) as part:
+        megabytes = int(reply.headers.get("Content-Length", 0)) >> 20
+        chunks = iter(lambda: reply.read(1 << 20), b"")
+        with part.open("wb") as file:
+            for chunk in track(chunks, f"Download {path.name}", megabytes or None):
+                file.write(chunk)

@@ -1,0 +1,61 @@
+"""A model folder: model.safetensors + spec.json + card.md. Data, never code."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from medvision.errors import SpecError
+from medvision.files import atomic_path, sha256, write_text
+from medvision.models import build_model
+from medvision.spec import ModelSpec, read_spec
+
+WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "card.md"
+
+
+def save_model(folder: Path, spec: ModelSpec, state: dict[str, Tensor], card: str) -> Path:
+    """Write a model folder; each file is whole or absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / WEIGHTS) as part:
+        save_file({name: value.contiguous().cpu() for name, value in state.items()}, part)
+    write_text(folder / SPEC, spec.to_json())
+    write_text(folder / CARD, card)
+    return folder
+
+
+def load_spec(folder: Path) -> ModelSpec:
+    """Read the spec of a model folder."""
+    if not (folder / SPEC).is_file():
+        raise SpecError(f"{folder} is no model folder: {SPEC} is missing.")
+    return read_spec(folder / SPEC)
+
+
+def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
+    """Build the network of a model folder and give it its weights, on the CPU, in eval mode.
+
+    Raises
+    ------
+    SpecError
+        When a file is missing or damaged, or weights and spec do not fit.
+    """
+    spec, weights = load_spec(folder), folder / WEIGHTS
+    if not weights.is_file():
+        raise SpecError(f"{folder} holds no weights: {WEIGHTS} is missing.")
+    model = build_model(spec)
+    try:
+        model.load_state_dict(load_file(weights))
+    except SafetensorError as error:
+        raise SpecError(f"{weights} is damaged or cut short: {error}.") from None
+    except RuntimeError as error:
+        raise SpecError(f"{weights} does not fit {SPEC}: {str(error).splitlines()[-1]}") from None
+    return model.eval(), spec
+
+
+def model_hash(folder: Path) -> str:
+    """Return one SHA-256 over weights and spec: the identity of a model in a run card."""
+    parts = sha256(folder / WEIGHTS) + sha256(folder / SPEC)
+    return hashlib.sha256(parts.encode()).hexdigest()

@@ -1,0 +1,196 @@
+"""cases.csv: one row a case, checked before anything runs; folds that never split a group."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import GroupKFold
+from torch import Generator, Tensor
+from torch.utils.data import Dataset
+
+from medvision.augment import Augment, random_patch
+from medvision.errors import CasesError, GeometryError, MedvisionError
+from medvision.geometry import reorientation
+from medvision.io import read_volume
+from medvision.progress import track
+from medvision.spec import ModelSpec
+from medvision.transforms import preprocess, resample
+from medvision.volume import Volume, same_grid
+
+COLUMNS = ("case_id", "image", "mask", "label", "report", "split", "group")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: an image, its mask, and the patient (`group`) it belongs to."""
+
+    case_id: str
+    image: Path
+    mask: Path
+    group: str
+
+
+def read_cases(path: Path) -> list[Case]:
+    """Read a cases.csv; relative paths start at its folder.
+
+    Raises
+    ------
+    CasesError
+        Naming every row with an empty or double case_id, or a missing file; or the columns that
+        are missing or unknown.
+    """
+    if not path.is_file():
+        raise CasesError(f"No such file: {path}.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
+    missing = [c for c in ("case_id", "image", "mask") if c not in columns]
+    strange = [c for c in columns if c not in COLUMNS and not c.startswith("image_")]
+    if missing or strange:
+        raise CasesError(
+            f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
+            f"{', '.join(strange) or 'none'}. Known: {', '.join(COLUMNS)}."
+        )
+    cases, problems, seen = [], [], set()
+    for number, row in enumerate(rows, start=2):  # line 1 holds the names
+        case_id = row["case_id"] or ""
+        if not case_id or case_id in seen:
+            problems.append(f"line {number}: case_id {case_id!r} is empty or there twice")
+        seen.add(case_id)
+        files = []
+        for column in ("image", "mask"):
+            file_path = path.parent / (row[column] or "")
+            if not row[column] or not file_path.exists():
+                problems.append(f"line {number} ({case_id}): no {column} at {row[column]!r}")
+            files.append(file_path)
+        cases.append(Case(case_id, files[0], files[1], row.get("group") or case_id))
+    if problems:
+        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise CasesError(f"{path}:\n  " + "\n  ".join(problems[:20]) + more)
+    if not cases:
+        raise CasesError(f"{path} has no rows.")
+    return cases
+
+
+def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """Write rows as a cases.csv."""
+    from medvision.files import atomic_path
+
+    columns = [c for c in COLUMNS if any(c in row for row in rows)]
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[int]]:
+    """Return the validation rows of each fold; a group lies in one fold only.
+
+    Raises
+    ------
+    CasesError
+        When there are fewer groups than folds.
+    """
+    groups = [case.group for case in cases]
+    if not 2 <= folds <= len(set(groups)):
+        raise CasesError(f"{len(set(groups))} groups cannot make {folds} folds (at least 2).")
+    splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+    return [val.tolist() for _, val in splitter.split(groups, groups=groups)]
+
+
+def read_pair(case: Case, class_count: int) -> tuple[Volume, Volume]:
+    """Read image and mask of a case, and check that they fit.
+
+    Raises
+    ------
+    CasesError
+        When they lie on different grids, or the mask holds labels outside 0…`class_count`.
+    """
+    image, mask = read_volume(case.image), read_volume(case.mask)
+    if not same_grid(image, mask):
+        raise CasesError(
+            f"{case.case_id}: mask {case.mask} ({mask.shape}, {mask.orientation}) is not on the "
+            f"grid of its image ({image.shape}, {image.orientation})."
+        )
+    labels = np.unique(mask.array)
+    strange = [float(v) for v in labels if v not in range(class_count + 1)]
+    if strange:
+        raise CasesError(
+            f"{case.case_id}: labels {strange[:5]} in {case.mask}; expected 0 to {class_count}."
+        )
+    return image, mask.with_array(mask.array.astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One case on the model's grid."""
+
+    case_id: str
+    image: Tensor  # (C, I, J, K) float32
+    labels: Tensor  # (I, J, K) uint8
+
+
+def load_items(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> list[Item]:
+    """Preprocess cases into memory; every unusable one is named in one error."""
+    items, problems = [], []
+    for case in track(cases, "Preprocess", len(cases), show):
+        try:
+            items.append(load_item(case, spec))
+        except MedvisionError as error:
+            problems.append(str(error))
+    if problems:
+        raise CasesError("\n".join(problems[:20]))
+    return items
+
+
+def load_item(case: Case, spec: ModelSpec) -> Item:
+    """Preprocess one case: the image as in prediction, the mask by the same way."""
+    image, mask = read_pair(case, len(spec.class_names))
+    prepared = preprocess(image, spec)
+    upright = mask.reoriented(spec.orientation)
+    labels = torch.from_numpy(np.ascontiguousarray(upright.array))
+    if not prepared.exact:  # each class is interpolated, then the strongest wins
+        hot = [resample((labels == c).float(), upright.affine, prepared.grid)
+               for c in range(len(spec.class_names) + 1)]
+        labels = torch.cat(hot).argmax(dim=0, keepdim=True).to(torch.uint8)
+    if labels.shape[1:] != prepared.tensor.shape[1:]:
+        raise GeometryError(f"{case.case_id}: mask and image part on the model's grid.")
+    return Item(case.case_id, prepared.tensor, labels[0])
+
+
+class Patches(Dataset[dict[str, Tensor | str]]):
+    """Augmented patches, each a pure function of (seed, index).
+
+    So a training that starts again at step s sees what it would have seen, on any number of
+    workers.
+    """
+
+    def __init__(self, items: Sequence[Item], spec: ModelSpec, how: Augment, seed: int) -> None:
+        self.items, self.spec, self.how, self.seed = items, spec, how, seed
+        order, _ = reorientation(np.eye(4), spec.orientation)
+        self.flip_axis = order.index(0)  # the axis that runs between left and right
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        epoch, place = divmod(index, len(self.items))
+        shuffle = Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        item = self.items[int(torch.randperm(len(self.items), generator=shuffle)[place])]
+        image, labels = random_patch(
+            item.image,
+            item.labels,
+            len(self.spec.class_names) + 1,
+            self.spec.roi_size,
+            self.spec.spacing,
+            self.flip_axis,
+            Generator().manual_seed(self.seed * 1_000_003 + 500_009 + index),
+            self.how,
+        )
+        return {"image": image, "labels": labels, "case_id": item.case_id}

@@ -1,0 +1,53 @@
+"""What ships beside the package: the data-set builders and the Streamlit app.
+
+In the repository they are top-level folders; in an installed wheel they lie inside the package.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from medvision.errors import MissingExtra, require_extra
+
+PACKAGE = Path(__file__).parent
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder ``apps`` or ``datasets``, in the wheel or in the repository."""
+    for folder in (PACKAGE / f"_{name}", PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise MissingExtra(f"This installation lacks {name}/: reinstall medvision-toolkit.")
+
+
+def dataset_builder(name: str) -> ModuleType:
+    """Load the builder ``datasets/<name>.py``."""
+    path = shipped_folder("datasets") / f"{name}.py"
+    module_spec = importlib.util.spec_from_file_location(f"medvision_datasets_{name}", path)
+    if module_spec is None or module_spec.loader is None or not path.exists():
+        raise MissingExtra(f"No data set builder {name!r} in {path.parent}.")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # dataclasses look their module up
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def run_app(folder: Path, port: int) -> int:
+    """Start the app and wait for it; returns its exit code."""
+    require_extra("streamlit", "app", "The app")
+    page = shipped_folder("apps") / "medvision_app.py"
+    settings = {
+        "server.address": "127.0.0.1",
+        "server.port": str(port),
+        "browser.gatherUsageStats": "false",
+        "client.showErrorDetails": "none",
+    }
+    options = [f"--{key}={value}" for key, value in settings.items()]
+    command = [sys.executable, "-m", "streamlit", "run", str(page), *options]
+    environment = {**os.environ, "MEDVISION_ROOT": str(folder.resolve())}
+    return subprocess.run(command, env=environment, check=False).returncode

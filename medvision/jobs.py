@@ -1,0 +1,51 @@
+"""Jobs: what there is to predict, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medvision.geometry import Box
+from medvision.io import find_studies
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to predict: a study, or a box of it."""
+
+    case_id: str
+    source: Path
+    series: str | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: a row of results.csv, and what the run card keeps of it."""
+
+    job: Job
+    row: dict[str, Any]
+    seconds: dict[str, float]
+    input_sha256: str = ""
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → {file, sha256}
+
+    @property
+    def failed(self) -> bool:
+        """Whether the study has no result; its row says why."""
+        return self.row["status"] == "failed"
+
+
+def plan_jobs(
+    inputs: Sequence[Path], out: Path, series: str | None = None, boxes: Sequence[Box] = ()
+) -> list[Job]:
+    """Find the studies of `inputs` and pair each with each box; none means the whole scan."""
+    jobs = []
+    for ref in find_studies(inputs, skip=[out]):
+        if not boxes:
+            jobs.append(Job(ref.case_id, ref.path, series))
+        for number, box in enumerate(boxes, start=1):
+            name = box.name if [b.name for b in boxes].count(box.name) == 1 else f"box-{number}"
+            jobs.append(Job(f"{ref.case_id}_{name}", ref.path, series, box))
+    return jobs

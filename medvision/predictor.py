@@ -1,0 +1,139 @@
+"""Prediction: Study in, Prediction out.
+
+Knows nothing of files: readers come before it, writers after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from monai.inferers import sliding_window_inference
+from torch import Tensor, nn
+
+from medvision.checkpoint import load_model
+from medvision.errors import SpecError
+from medvision.fingerprint import unlike_training
+from medvision.geometry import Box, box_slices
+from medvision.prediction import Prediction
+from medvision.spec import ModelSpec
+from medvision.study import Study
+from medvision.transforms import invert, preprocess
+from medvision.volume import Volume
+from medvision.zoo import find_model
+
+
+class Predictor:
+    """A loaded model.
+
+    Parameters
+    ----------
+    model : nn.Module
+    spec : ModelSpec
+    device : torch.device or str
+    """
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.spec = spec
+
+    def predict(self, study: Study, box: Box | None = None) -> Prediction:
+        """Segment one study.
+
+        Parameters
+        ----------
+        study : Study
+        box : Box, optional
+            Show the model this part of the scan alone (RAS mm). The mask still covers the whole
+            scan.
+
+        Returns
+        -------
+        Prediction
+            Its mask has the shape and affine of the scan.
+
+        Raises
+        ------
+        SpecError, GeometryError
+            When the scan does not fit the model, or the box not the scan.
+        """
+        volume = study.image
+        whole = tuple(slice(0, n) for n in volume.shape)
+        region = whole if box is None else box_slices(volume.affine, volume.shape, box)
+        shown = volume.cropped(region)
+        warnings = [*volume.info.notes, *unlike_training(shown, self.spec)]
+        if box is not None and box.space == "mni" and volume.info.space != "mni":
+            warnings.append("the box is given in MNI space, and the scan does not say it is in it")
+        if not np.isfinite(shown.array).all():
+            warnings.append("voxels that are not finite were set to the lowest value")
+        mask = np.zeros((1, *volume.shape), np.uint8)
+        mask[0][region] = self.labels(shown)
+        return Prediction(
+            case_id=study.case_id,
+            model=self.spec.name,
+            class_names=self.spec.class_names,
+            mask=Volume(mask, volume.affine, replace(volume.info, window=None, channels="")),
+            region=region,
+            warnings=tuple(warnings),
+        )
+
+    @torch.inference_mode()
+    def labels(self, volume: Volume) -> np.ndarray:
+        """Return labels (I, J, K) uint8 on the grid of `volume`."""
+        prepared = preprocess(volume, self.spec, self.device)
+        return invert(self.logits(prepared.tensor), prepared)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Return logits (N, I, J, K) of a preprocessed image (C, I, J, K), window by window."""
+        pad: list[int] = []  # last axis first, as F.pad counts
+        for size, side in zip(image.shape[:0:-1], self.spec.roi_size[::-1], strict=True):
+            missing = max(0, side - size)
+            pad += [missing // 2, missing - missing // 2]
+        padded = F.pad(image[None], pad, mode="replicate")
+        logits = sliding_window_inference(
+            padded,
+            self.spec.roi_size,
+            sw_batch_size=1,
+            predictor=self.model,
+            overlap=self.spec.overlap,
+            mode="gaussian",
+        )
+        before = pad[-2::-2]  # i, j, k
+        i, j, k = (slice(p, p + n) for p, n in zip(before, image.shape[1:], strict=True))
+        return logits[0][:, i, j, k]
+
+
+def load_predictor(model: str | Path, device: str = "auto") -> Predictor:
+    """Load a model by name or folder.
+
+    Parameters
+    ----------
+    model : str or Path
+        A bundled model's name (``"hippocampus"``) or a model folder.
+    device : str
+        ``"auto"`` (CUDA when there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+
+    Raises
+    ------
+    SpecError
+        When there is no such model or device.
+    """
+    network, spec = load_model(find_model(model))
+    return Predictor(network, spec, resolve_device(device))
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that a name stands for; one that is not there is a `SpecError`."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SpecError(f"Unknown device {name!r}. Choose from: auto, cpu, cuda, cuda:N.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SpecError(f"Device {name!r} is not here: {torch.cuda.device_count()} CUDA device(s).")
+    return device

@@ -1,0 +1,74 @@
+"""Repeat a run from its card, and tell whether the masks come out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medvision.batch import run_batch
+from medvision.checkpoint import model_hash
+from medvision.errors import SpecError
+from medvision.geometry import Box
+from medvision.jobs import Job
+from medvision.predictor import load_predictor
+from medvision.run_card import read_run_card
+from medvision.zoo import find_model
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One case of a run, done again."""
+
+    case_id: str
+    identical: bool
+    why: str  # empty when identical
+
+
+def replay(
+    card_path: Path, out: Path, command: Sequence[str] = (), show: bool = True
+) -> list[Replayed]:
+    """Run every case of a card again, into `out`, and compare the bytes of what it wrote.
+
+    Raises
+    ------
+    SpecError
+        When the model is not the one of the card any more.
+    """
+    card = read_run_card(card_path)
+    given = card["model"]["given_as"]
+    folder = find_model(given)
+    if model_hash(folder) != card["model"]["sha256"]:
+        raise SpecError(f"Model {given!r} is not the one of the card: its SHA-256 differs.")
+    torch.set_num_threads(int(card["resolved"]["threads"]))
+    predictor = load_predictor(given, card["resolved"]["device"])
+    cases = {case["case_id"]: case for case in card["cases"]}
+    jobs = [job_of(case) for case in cases.values()]
+    outcomes = run_batch(jobs, predictor, out, given, card["formats"], command, show)
+    return [
+        Replayed(o.job.case_id, *compare(cases[o.job.case_id], o.input_sha256, o.outputs, o.row))
+        for o in outcomes
+    ]
+
+
+def job_of(case: dict[str, Any]) -> Job:
+    """Return the job that a case of a card was."""
+    box = case["box"]
+    if box is not None:
+        box = Box(tuple(box["low"]), tuple(box["high"]), box["name"], box["space"])
+    return Job(case["case_id"], Path(case["source"]), case["series"], box)
+
+
+def compare(
+    case: dict[str, Any], input_sha256: str, outputs: dict[str, dict[str, str]], row: dict[str, Any]
+) -> tuple[bool, str]:
+    """Tell whether a case came out the same, and if not, why."""
+    if case["status"] != row["status"]:
+        return False, f"was {case['status']}, is {row['status']}: {row.get('reason', '')}"
+    if case["input_sha256"] != input_sha256:
+        return False, "the input has changed"
+    changed = [kind for kind, now in outputs.items() if case["outputs"].get(kind) != now]
+    return not changed, f"{', '.join(changed)} differ" if changed else ""

@@ -1,0 +1,54 @@
+"""Tables for the terminal, through Rich."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from medvision.batch import RESULTS
+from medvision.jobs import Outcome
+from medvision.replay import Replayed
+from medvision.run_card import RUN_CARD
+
+
+def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out: Path) -> None:
+    """Print a row a study, what went wrong below it, and where the results lie."""
+    console = Console()
+    table = Table(title_justify="left")
+    table.add_column("study")
+    for name in class_names:
+        table.add_column(f"{name}, ml", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("status")
+    for outcome in outcomes:
+        row = outcome.row
+        volumes = [row.get(f"{name}_ml") for name in class_names]
+        table.add_row(
+            row["case_id"],
+            *("" if ml in (None, "") else f"{ml:.2f}" for ml in volumes),
+            f"{row['seconds']:.1f}",
+            "[red]failed[/]" if outcome.failed else "[yellow]see below[/]" if row["warnings"]
+            else "ok",
+        )
+    console.print(table)
+    for outcome in outcomes:
+        note = outcome.row["reason"] or outcome.row["warnings"]
+        if note:
+            console.print(f"{outcome.row['case_id']}: {note}", markup=False, highlight=False)
+    failed = sum(outcome.failed for outcome in outcomes)
+    console.print(
+        f"{len(outcomes) - failed} done, {failed} failed. Table: {out / RESULTS}, "
+        f"pictures and masks beside it; run card: {out / RUN_CARD}",
+        markup=False, highlight=False, soft_wrap=True,
+    )
+
+
+def print_replayed(cases: Sequence[Replayed]) -> None:
+    """Print whether each case came out the same."""
+    table = Table("study", "result")
+    for case in cases:
+        table.add_row(case.case_id, "identical" if case.identical else f"[red]{case.why}[/]")
+    Console().print(table)

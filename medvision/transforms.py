@@ -1,0 +1,182 @@
+"""Preprocess and its inverse: a scan onto the model's grid, and logits back onto the scan's.
+
+Both follow the `ModelSpec` alone. A scan that only differs from the model's grid by flips and
+permuted axes is never interpolated. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medvision.errors import SpecError
+from medvision.geometry import (
+    Affine,
+    check_affine,
+    corners,
+    obliquity_degrees,
+    reorientation,
+    reoriented_affine,
+    resized_affine,
+    to_world,
+)
+from medvision.spec import Intensity, ModelSpec
+from medvision.volume import Volume
+
+SPACING_TOLERANCE = 0.02  # relative; closer than this a grid is taken as it is
+MAX_SAMPLES = 4_000_000  # voxels that intensity statistics are taken from
+SLAB = 32  # planes resampled at once, to bound the memory of coordinates
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A place for voxels: shape (I, J, K) and affine to RAS mm."""
+
+    shape: tuple[int, int, int]
+    affine: Affine
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan as the network takes it.
+
+    `tensor` is (C, I, J, K) float32 on `grid`; `source` is the grid to return to; `exact` says
+    that the two differ by flips and permutation alone.
+    """
+
+    tensor: Tensor
+    grid: Grid
+    source: Grid
+    exact: bool
+
+
+def preprocess(volume: Volume, spec: ModelSpec, device: torch.device | str = "cpu") -> Prepared:
+    """Bring one volume onto the model's grid and intensity scale.
+
+    Raises
+    ------
+    SpecError
+        When the image is empty of information (constant, or no finite voxel), or has several
+        channels.
+    """
+    if volume.array.shape[0] != 1:
+        raise SpecError(
+            f"The model takes one channel; this image has {volume.array.shape[0]} "
+            f"({volume.info.channels or 'unnamed'}). Choose one, by converting it to its own file."
+        )
+    upright = volume.reoriented(spec.orientation)
+    array = np.ascontiguousarray(upright.array, dtype=np.float32)
+    scaled = scale_intensity(torch.from_numpy(array).to(device), spec.intensity)
+    grid, exact = model_grid(volume, spec)
+    if not exact:
+        scaled = resample(scaled, upright.affine, grid)
+    return Prepared(scaled, grid, Grid(volume.shape, volume.affine), exact)
+
+
+def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
+    """Return the model's grid for a scan, and whether it needs no interpolation.
+
+    A scan tilted by more than `spec.max_obliquity` gets a grid along the world's axes that holds
+    it whole; any other keeps its own axes, resized to the model's spacing.
+    """
+    spacing = np.asarray(spec.spacing)
+    if obliquity_degrees(volume.affine) > spec.max_obliquity:
+        world = to_world(volume.affine, corners(volume.shape))  # (8, 3) mm
+        low, high = world.min(axis=0), world.max(axis=0)
+        # An upright RAS grid of the model's spacing around the scan, then turned by the spec.
+        order, flips = reorientation(np.eye(4), spec.orientation)
+        ras_spacing = np.empty(3)
+        ras_spacing[list(order)] = spacing
+        count = np.maximum(np.ceil((high - low) / ras_spacing - 1e-3), 1).astype(int)
+        ras = np.diag([*ras_spacing, 1.0])
+        ras[:3, 3] = (low + high) / 2 - ras_spacing * (count - 1) / 2
+        i, j, k = (int(count[o]) for o in order)
+        affine = check_affine(reoriented_affine(ras, count.tolist(), order, flips))
+        return Grid((i, j, k), affine), False
+    upright = volume.reoriented(spec.orientation)
+    ratio = np.asarray(upright.spacing) / spacing
+    if np.abs(ratio - 1).max() <= SPACING_TOLERANCE:
+        return Grid(upright.shape, upright.affine), True
+    i, j, k = (max(1, round(n * float(r))) for n, r in zip(upright.shape, ratio, strict=True))
+    affine = check_affine(resized_affine(upright.affine, upright.shape, (i, j, k)))
+    return Grid((i, j, k), affine), False
+
+
+def scale_intensity(image: Tensor, rule: Intensity) -> Tensor:
+    """Return the image on the network's intensity scale; voxels that are not finite get the lowest.
+
+    Statistics are taken in float64 from an even sample of at most four million voxels.
+    """
+    step = max(1, round((image.numel() / MAX_SAMPLES) ** (1 / 3)))
+    sample = image[..., ::step, ::step, ::step].cpu().numpy().astype(np.float64).ravel()
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        raise SpecError("The image has no finite voxel.")
+    if rule.rule == "window":
+        low, high = rule.low, rule.high
+        center, width = (low + high) / 2, (high - low) / 2
+    else:
+        low, high = np.percentile(sample, rule.percentiles)
+        clipped = sample.clip(low, high)
+        center, width = clipped.mean(), clipped.std()
+        if not width > 0:
+            raise SpecError(f"The image is constant ({low:g} everywhere): nothing to look at.")
+    image = torch.nan_to_num(image, nan=float(low), posinf=float(high), neginf=float(low))
+    return (image.clamp(float(low), float(high)) - float(center)) / float(width)
+
+
+def resample(image: Tensor, affine: Affine, grid: Grid) -> Tensor:
+    """Sample (C, I, J, K) voxels with `affine` linearly at the voxels of `grid`.
+
+    Beyond the image its border is repeated.
+    """
+    step = torch.from_numpy(np.linalg.inv(affine) @ grid.affine)  # new index → old index
+    sizes = torch.tensor(image.shape[1:], dtype=torch.float64)
+    # grid_sample counts from -1 to 1 over a side, edges included
+    step = torch.cat([(2 * step[:3, :3]) / sizes[:, None],
+                      ((2 * step[:3, 3] + 1) / sizes - 1)[:, None]], dim=1)  # (3, 4)
+    i, j, k = grid.shape
+    slabs = []
+    for start in range(0, i, SLAB):
+        axes = [torch.arange(start, min(start + SLAB, i)), torch.arange(j), torch.arange(k)]
+        index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).double()
+        where = (index @ step[:, :3].T + step[:, 3]).flip(-1)  # (i, j, k, 3) in x, y, z order
+        slabs.append(sample_at(image[None], where[None].to(image.device, image.dtype))[0])
+    return torch.cat(slabs, dim=1)
+
+
+def sample_at(images: Tensor, where: Tensor) -> Tensor:
+    """Sample (B, C, I, J, K) linearly at (B, i, j, k, 3), in −1…1 and K, J, I order."""
+    return F.grid_sample(images, where, "bilinear", padding_mode="border", align_corners=False)
+
+
+def invert(logits: Tensor, prepared: Prepared) -> NDArray[np.uint8]:
+    """Bring logits (N, I, J, K) on the model's grid to labels (I, J, K) on the scan's own.
+
+    Where interpolation is needed, class probabilities are interpolated, one class at a time, and
+    the most probable class of each voxel is kept.
+    """
+    if prepared.exact:
+        labels = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return to_source_axes(labels, prepared)
+    probabilities = logits.float().softmax(dim=0)
+    best = torch.full(prepared.source.shape, -1.0, device=logits.device)
+    labels_at = torch.zeros(prepared.source.shape, dtype=torch.uint8, device=logits.device)
+    for label in range(logits.shape[0]):
+        one = resample(probabilities[label : label + 1], prepared.grid.affine, prepared.source)[0]
+        better = one > best
+        best[better] = one[better]
+        labels_at[better] = label
+    return labels_at.cpu().numpy()
+
+
+def to_source_axes(labels: NDArray[np.uint8], prepared: Prepared) -> NDArray[np.uint8]:
+    """Undo the flips and permutation of an exact grid."""
+    wanted = Volume(np.empty((1, *prepared.source.shape), np.uint8), prepared.source.affine)
+    turned = Volume(labels[None], prepared.grid.affine).reoriented(wanted.orientation)
+    return np.ascontiguousarray(turned.array[0])

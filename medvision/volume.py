@@ -1,0 +1,172 @@
+"""Volume: voxels, where they lie in the world, and where they came from.
+
+Knows nothing of files or networks. Values are frozen: change voxels with `with_array`, keep the
+grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from medvision.errors import GeometryError
+from medvision.geometry import (
+    Affine,
+    Box,
+    Voxels,
+    box_slices,
+    check_affine,
+    orientation_of,
+    reorientation,
+    reoriented_affine,
+    spacing_of,
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Window level and width, in the units of the voxels (HU for CT)."""
+
+    level: float
+    width: float  # positive
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.level, self.width]).all() and self.width > 0):
+            raise GeometryError(f"A window needs a finite level and a positive width: {self}.")
+
+    @property
+    def low(self) -> float:
+        """Lowest displayed value."""
+        return self.level - self.width / 2
+
+    @property
+    def high(self) -> float:
+        """Highest displayed value."""
+        return self.level + self.width / 2
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """What is known of a series besides its voxels. Holds no name and no date.
+
+    Parameters
+    ----------
+    modality : str
+        DICOM modality (``"CT"``, ``"MR"``, ``"PT"``, ``"CR"``…); empty when unknown.
+    description : str
+        Series description or file stem.
+    study_uid, series_uid : str
+        DICOM UIDs; empty for other formats.
+    unit : str
+        ``"HU"`` for CT; empty when the values have no unit.
+    window : Window, optional
+        The window that the file asks for.
+    channels : str
+        What the first axis means: ``""`` (one channel), ``"time"`` or ``"color"``.
+    spacing_known : bool
+        False for a picture without calibration: then nothing may be told in mm or ml.
+    space : str
+        ``"mni"`` when the file says so, ``"scanner"``, ``"aligned"``, or empty.
+    sources : tuple of Path
+        Files in slice order, as the user named them.
+    notes : tuple of str
+        What the reader had to decide, in plain words.
+    """
+
+    modality: str = ""
+    description: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    unit: str = ""
+    window: Window | None = None
+    channels: str = ""
+    spacing_known: bool = True
+    space: str = ""
+    sources: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One image on one grid.
+
+    Parameters
+    ----------
+    array : ndarray, (C, I, J, K)
+        Voxels; a 2D image has K = 1.
+    affine : ndarray, (4, 4)
+        Voxel index (i, j, k) to RAS mm.
+    info : SeriesInfo
+
+    Raises
+    ------
+    GeometryError
+        When the array is not 4-D or empty, or the affine is not invertible and finite.
+    """
+
+    array: Voxels
+    affine: Affine
+    info: SeriesInfo = field(default_factory=SeriesInfo)
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 4 or 0 in self.array.shape:
+            raise GeometryError(
+                f"A volume has four axes (C, I, J, K), none empty; found shape {self.array.shape}."
+            )
+        if not isinstance(self.affine, np.ndarray) or self.affine.flags.writeable:
+            object.__setattr__(self, "affine", check_affine(self.affine))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid size (I, J, K)."""
+        _, i, j, k = self.array.shape
+        return i, j, k
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along i, j, k."""
+        i, j, k = (float(s) for s in spacing_of(self.affine))
+        return i, j, k
+
+    @property
+    def orientation(self) -> str:
+        """Direction in which i, j, k grow, such as ``"RAS"``."""
+        return orientation_of(self.affine)
+
+    def with_array(self, array: Voxels) -> Volume:
+        """Return other voxels on the same grid; (I, J, K) is taken as one channel."""
+        array = array[None] if array.ndim == 3 else array
+        if array.shape[1:] != self.array.shape[1:]:
+            raise GeometryError(f"Voxels {array.shape[1:]} do not fit the grid {self.shape}.")
+        return replace(self, array=array)
+
+    def reoriented(self, orientation: str) -> Volume:
+        """Return the same voxels with axes permuted and flipped towards `orientation`."""
+        order, flips = reorientation(self.affine, orientation)
+        array = self.array.transpose(0, *(1 + o for o in order))
+        array = array[(slice(None), *(slice(None, None, -1 if f else 1) for f in flips))]
+        affine = reoriented_affine(self.affine, self.shape, order, flips)
+        return replace(self, array=array, affine=check_affine(affine))
+
+    def cropped(self, slices: Sequence[slice]) -> Volume:
+        """Return the block inside `slices` (three, step 1), still in its place in the world."""
+        affine = self.affine.copy()
+        affine[:3, 3] += self.affine[:3, :3] @ [s.start for s in slices]
+        return replace(self, array=self.array[(slice(None), *slices)], affine=check_affine(affine))
+
+    def cropped_to(self, box: Box) -> Volume:
+        """Return the part of the volume whose voxel centers lie in `box` (RAS mm)."""
+        return self.cropped(box_slices(self.affine, self.shape, box))
+
+
+def same_grid(first: Volume, second: Volume, tolerance_mm: float = 0.01) -> bool:
+    """Tell whether two volumes share shape, and corners to within `tolerance_mm`."""
+    if first.shape != second.shape:
+        return False
+    ends = np.array([[0, 0, 0, 1], [*np.subtract(first.shape, 1), 1]], dtype=float)
+    axes = np.diag(np.subtract(first.shape, 1)).astype(float)
+    points = np.vstack([ends, np.column_stack([axes, np.ones(3)])])  # (5, 4)
+    return bool(np.abs(points @ (first.affine - second.affine).T).max() <= tolerance_mm)
