@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from monai.inferers import sliding_window_inference
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvision.checkpoint import load_model
@@ -62,6 +63,11 @@ class Predictor:
             When the scan does not fit the model, or the box not the scan.
         """
         volume = study.image
+        if not volume.info.spacing_known:
+            raise SpecError(
+                f"Study {study.case_id!r} is a picture without a known voxel size; "
+                f"{self.spec.name} needs millimeters: give it a DICOM or NIfTI scan."
+            )
         whole = tuple(slice(0, n) for n in volume.shape)
         region = whole if box is None else box_slices(volume.affine, volume.shape, box)
         shown = volume.cropped(region)
@@ -82,7 +88,7 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def labels(self, volume: Volume) -> np.ndarray:
+    def labels(self, volume: Volume) -> NDArray[np.uint8]:
         """Return labels (I, J, K) uint8 on the grid of `volume`."""
         prepared = preprocess(volume, self.spec, self.device)
         return invert(self.logits(prepared.tensor), prepared)

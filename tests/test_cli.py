@@ -1,0 +1,185 @@
+"""The command line on files, good and bad."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from medvision import cli
+from medvision.checkpoint import save_model
+from medvision.errors import MedvisionError
+from medvision.files import sha256
+from medvision.models import build_model
+from medvision.outputs.nifti import save_nifti
+from medvision.phantom import Ellipsoid, ellipsoid_phantom
+from medvision.spec import ModelSpec
+
+BALL = Ellipsoid((12.0, 12, 12), (7, 6, 5))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small network with random weights: what it finds means nothing, but it runs."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    spec = ModelSpec("tiny", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16),
+                     network={"features": (4, 8)})
+    torch.manual_seed(0)
+    return save_model(folder, spec, build_model(spec).state_dict(), "# tiny\n")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Three good scans, two bad files, and something else."""
+    folder = tmp_path / "scans"
+    for number in range(3):
+        image, _ = ellipsoid_phantom((24, 26, 22), np.diag([-1, -1, 1, 1]) @ np.eye(4), [BALL],
+                                     noise=5, seed=number)
+        save_nifti(image, folder / f"scan{number}.nii.gz")
+    (folder / "empty.nii").touch()
+    (folder / "text.nii.gz").write_text("no image")
+    (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+def run(*arguments):
+    """Run a command; a MedvisionError becomes what `main` makes of it."""
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        assert isinstance(result.exception, MedvisionError), result.exception
+    return result
+
+
+def rows_of(folder):
+    with (folder / "results.csv").open(newline="") as file:
+        return {row["case_id"]: row for row in csv.DictReader(file)}
+
+
+def test_bad_studies_are_rows_and_the_others_finish(model, scans, tmp_path):
+    out = tmp_path / "out"
+    result = run("predict", scans, "--model", model, "--out", out, "--device", "cpu")
+    assert result.exit_code == 1, result.output
+    rows = rows_of(out)
+    assert {k: r["status"] for k, r in rows.items()} == {
+        "scan0": "ok", "scan1": "ok", "scan2": "ok", "empty": "failed", "text": "failed"}
+    assert "empty (0 bytes)" in rows["empty"]["reason"]
+    assert "no NIfTI header" in rows["text"]["reason"]
+    assert "3 done, 2 failed" in result.output
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        ["results.csv", "run.json", *(f"scan{n}{s}" for n in range(3)
+                                      for s in (".json", ".nii.gz", ".png"))])
+
+
+def test_the_mask_has_the_grid_of_its_scan(model, scans, tmp_path):
+    run("predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o", "-q")
+    scan, mask = (nib.load(p / "scan0.nii.gz") for p in (scans, tmp_path / "o"))
+    assert mask.shape == scan.shape
+    assert np.array_equal(mask.affine, scan.affine)
+    said = json.loads((tmp_path / "o" / "scan0.json").read_text())
+    counts = [int((np.asarray(mask.dataobj) == label).sum()) for label in (1, 2)]
+    assert [s["voxels"] for s in said["structures"]] == counts
+    assert [s["ml"] for s in said["structures"]] == pytest.approx([n / 1000 for n in counts])
+    assert float(rows_of(tmp_path / "o")["scan0"]["a_ml"]) == pytest.approx(counts[0] / 1000)
+
+
+def test_the_run_card_repeats_the_run_to_the_byte(model, scans, tmp_path):
+    out = tmp_path / "out"
+    run("predict", scans, "--model", model, "--out", out, "--device", "cpu", "-q",
+        "--box", "3:20,3:20,3:20")
+    card = json.loads((out / "run.json").read_text())
+    assert card["resolved"]["device"] == "cpu"
+    assert card["resolved"]["threads"] == torch.get_num_threads()
+    assert card["versions"]["torch"] == torch.__version__
+    assert card["peak_memory_mb"] > 50
+    case = next(c for c in card["cases"] if c["case_id"] == "scan1_box")
+    assert case["input_sha256"] == sha256(scans / "scan1.nii.gz")
+    assert case["outputs"]["nifti"]["sha256"] == sha256(out / "scan1_box.nii.gz")
+
+    again = run("replay", out, "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert again.output.count("identical") == 5
+    for name in ("scan0_box.nii.gz", "scan1_box.nii.gz", "scan2_box.nii.gz"):
+        assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+    shutil.copy(scans / "scan0.nii.gz", scans / "scan1.nii.gz")
+    changed = run("replay", out / "run.json", "--out", tmp_path / "third")
+    assert changed.exit_code == 1
+    assert "the input has changed" in changed.output
+
+
+def test_replay_refuses_another_model(model, scans, tmp_path):
+    mine = shutil.copytree(model, tmp_path / "mine")
+    run("predict", scans / "scan0.nii.gz", "--model", mine, "--out", tmp_path / "o", "-q")
+    spec = (mine / "spec.json").read_text()
+    (mine / "spec.json").write_text(spec.replace('"overlap": 0.5', '"overlap": 0.25'))
+    assert "SHA-256 differs" in str(run("replay", tmp_path / "o").exception)
+
+
+def test_results_inside_the_input_are_not_taken_for_scans(model, scans):
+    for _ in range(2):
+        run("predict", scans, "--model", model, "--out", scans / "out", "-q", "--outputs", "nifti")
+        assert len(rows_of(scans / "out")) == 5
+    run("predict", scans, "--model", model, "--out", scans / "more", "-q", "--outputs", "nifti")
+    assert len(rows_of(scans / "more")) == 5
+
+
+def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
+    result = run("predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o",
+                 "--box", "-20:-4,-20:-4,4:20", "--box", "500:510,0:9,0:9")
+    assert result.exit_code == 1
+    rows = rows_of(tmp_path / "o")
+    assert rows["scan0_box-1"]["status"] == "ok"
+    assert "outside the scan" in rows["scan0_box-2"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["predict", "{scans}", "--model", "nobody", "--out", "o"], "No model 'nobody'"),
+        (["predict", "{empty}", "--model", "{model}", "--out", "o"], "No scan in"),
+        (["predict", "{scans}/none.nii", "--model", "{model}", "--out", "o"], "No such file"),
+        (["predict", "{scans}", "--model", "{model}", "--out", "o", "--box", "x"], "Box 'x'"),
+        (["predict", "{scans}", "--model", "{model}", "--out", "o", "--device", "abacus"],
+         "Unknown device"),
+        (["predict", "{scans}", "--model", "{scans}", "--out", "o"], "spec.json"),
+        (["replay", "{scans}"], "run.json"),
+        (["train", "{scans}/none.csv", "--out", "o", "--classes", "a"], "No such file"),
+        (["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "o.csv"],
+         "missing columns"),
+        (["datasets", "msd", "{scans}", "--out", "c.csv"], "no Decathlon task"),
+        (["datasets", "msd", "{scans}", "--out", "c.csv", "--download", "Task99"], "Unknown task"),
+    ],
+)
+def test_mistakes_are_one_line_without_traceback(model, scans, tmp_path, arguments, says):
+    (tmp_path / "empty").mkdir()
+    places = {"scans": scans, "model": model, "empty": tmp_path / "empty"}
+    command = [sys.executable, "-m", "medvision", *(a.format(**places) for a in arguments)]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert says in found.stderr
+    assert found.stderr.startswith("Error: ")
+    assert "Traceback" not in found.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "scans"]
+
+
+def test_every_command_explains_itself_with_an_example():
+    for command in ("predict", "replay", "train", "evaluate", "app"):
+        text = CliRunner().invoke(cli.app, [command, "--help"]).output
+        assert f"medvision {command}" in text
+
+
+def test_an_unexpected_failure_keeps_its_words_to_itself(model, scans, tmp_path, monkeypatch):
+    def fail(path, series=None):
+        raise RuntimeError("DOE^JANE")
+
+    monkeypatch.setattr("medvision.batch.read_volume", fail)
+    result = run("predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o")
+    assert result.exit_code == 1
+    assert "DOE" not in result.output + (tmp_path / "o" / "results.csv").read_text()
+    assert "Unexpected RuntimeError" in rows_of(tmp_path / "o")["scan0"]["reason"]

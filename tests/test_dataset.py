@@ -1,0 +1,132 @@
+"""cases.csv, folds and patches."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medvision.augment import Augment
+from medvision.dataset import Case, Item, Patches, load_item, read_cases, read_pair, split_folds
+from medvision.errors import CasesError
+from medvision.spec import ModelSpec
+
+SPEC = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16))
+
+
+def save(path, array, affine=None):
+    nib.save(nib.Nifti1Image(array, np.eye(4) if affine is None else affine), path)
+
+
+def write(folder, rows, columns="case_id,image,mask,group"):
+    path = folder / "cases.csv"
+    path.write_text("\n".join([columns, *rows]) + "\n")
+    return path
+
+
+def test_rows_become_cases(tmp_path):
+    for name in ("i.nii", "m.nii"):
+        save(tmp_path / name, np.zeros((4, 4, 4), np.int16))
+    cases = read_cases(write(tmp_path, ["one,i.nii,m.nii,p1", "two,i.nii,m.nii,"]))
+    assert [c.group for c in cases] == ["p1", "two"]
+    assert cases[0].image == tmp_path / "i.nii"
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "says"),
+    [
+        (["one,none.nii,m.nii,p"], "case_id,image,mask,group", r"line 2 \(one\): no image"),
+        (["one,i.nii,m.nii,p", "one,i.nii,m.nii,p"], "case_id,image,mask,group", "line 3.*twice"),
+        (["one,i.nii,p"], "case_id,image,group", "missing columns: mask"),
+        (["one,i.nii,m.nii,p"], "case_id,image,mask,color", "unknown columns: color"),
+        ([], "case_id,image,mask", "no rows"),
+    ],
+)
+def test_an_unusable_table_names_its_rows(tmp_path, rows, columns, says):
+    for name in ("i.nii", "m.nii"):
+        save(tmp_path / name, np.zeros((4, 4, 4), np.int16))
+    with pytest.raises(CasesError, match=says):
+        read_cases(write(tmp_path, rows, columns))
+
+
+def test_masks_must_fit_their_image(tmp_path):
+    save(tmp_path / "i.nii", np.zeros((4, 4, 4), np.int16))
+    save(tmp_path / "other.nii", np.zeros((4, 4, 4), np.int16), np.diag([1, 1, 2, 1]))
+    save(tmp_path / "label.nii", np.full((4, 4, 4), 7, np.int16))
+    with pytest.raises(CasesError, match="not on the grid"):
+        read_pair(Case("x", tmp_path / "i.nii", tmp_path / "other.nii", "g"), 2)
+    with pytest.raises(CasesError, match=r"labels \[7.0\].*expected 0 to 2"):
+        read_pair(Case("x", tmp_path / "i.nii", tmp_path / "label.nii", "g"), 2)
+
+
+@given(st.lists(st.integers(0, 8), min_size=12, max_size=40), st.integers(2, 4), st.integers(0, 99))
+def test_no_group_is_ever_split(groups, folds, seed):
+    cases = [Case(str(i), None, None, f"g{g}") for i, g in enumerate(groups)]
+    if len(set(groups)) < folds:
+        with pytest.raises(CasesError, match="cannot make"):
+            split_folds(cases, folds, seed)
+        return
+    splits = split_folds(cases, folds, seed)
+    assert sorted(i for val in splits for i in val) == list(range(len(cases)))
+    for val in splits:
+        inside = {groups[i] for i in val}
+        assert inside.isdisjoint(g for i, g in enumerate(groups) if i not in val)
+
+
+def test_mask_follows_its_image_onto_the_model_grid(tmp_path):
+    affine = np.diag([-1.0, 1, 2, 1])
+    image = np.zeros((20, 22, 10), np.float32)
+    image[5:12, 6:15, 3:7] = 100
+    save(tmp_path / "i.nii", image + np.random.default_rng(0).random(image.shape), affine)
+    save(tmp_path / "m.nii", (image > 0).astype(np.uint8), affine)
+    item = load_item(Case("x", tmp_path / "i.nii", tmp_path / "m.nii", "g"), SPEC)
+    assert item.labels.shape == item.image.shape[1:] == (20, 22, 20)
+    bright = item.image[0] > 0.5 * (item.image.min() + item.image.max())
+    both = (bright & (item.labels == 1)).sum()
+    assert 2 * both / (bright.sum() + (item.labels == 1).sum()) > 0.97
+
+
+def item(seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(20, 24, 18, dtype=torch.uint8)
+    labels[4:12, 8:20, 5:14], labels[12:16, 8:20, 5:14] = 1, 2
+    image = labels.float()[None] * 2 + torch.randn(1, 20, 24, 18, generator=rng) * 0.01
+    return Item(f"case{seed}", image, labels)
+
+
+def test_a_patch_is_a_function_of_seed_and_index():
+    items = [item(0), item(1), item(2)]
+    one, two = (Patches(items, SPEC, Augment(), seed=4) for _ in range(2))
+    torch.randn(3)  # the global generator has no say
+    assert torch.equal(one[17]["image"], two[17]["image"])
+    assert not torch.equal(one[17]["image"], one[18]["image"])
+    assert not torch.equal(one[17]["image"], Patches(items, SPEC, Augment(), seed=5)[17]["image"])
+
+
+def test_every_case_is_seen_once_an_epoch():
+    patches = Patches([item(i) for i in range(5)], SPEC, Augment(), seed=0)
+    for epoch in range(3):
+        assert len({patches[epoch * 5 + i]["case_id"] for i in range(5)}) == 5
+
+
+def test_space_changes_image_and_labels_together():
+    still = {k: 0.0 for k in ("gamma", "bias", "level", "blur", "coarse", "noise")}
+    patches = Patches([item()], SPEC, Augment(**still), seed=1)
+    for index in range(8):
+        patch = patches[index]
+        assert patch["image"].shape == (1, 16, 16, 16)
+        for label in (0, 1, 2):
+            inside = patch["image"][0][patch["labels"] == label]
+            if inside.numel() > 50:
+                assert inside.median().item() == pytest.approx(2 * label, abs=0.2)
+
+
+def test_mirroring_swaps_left_and_right_alone():
+    plain = Augment(flip=1.0, still=1.0, shift=0.0, warp=0.0, gamma=0, bias=0, level=0, blur=0,
+                    coarse=0, noise=0)
+    spec = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (20, 24, 18))
+    whole = item()
+    patch = Patches([whole], spec, plain, seed=0)[0]
+    assert torch.allclose(patch["image"], whole.image.flip(1), atol=1e-4)
+    assert torch.equal(patch["labels"], whole.labels.flip(0).long())

@@ -1,0 +1,127 @@
+"""Training: learns, repeats itself, and goes on where it stopped."""
+
+import signal
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_phantom import write_phantom_cases
+
+from medvision.cross_validation import train_folds
+from medvision.dataset import read_cases
+from medvision.errors import CasesError, TrainingError
+from medvision.evaluate import mean_dice, read_scores
+from medvision.plan import plan
+from medvision.spec import TrainConfig
+from medvision.train import learning_rate, stop_on_interrupt, train
+
+CONFIG = TrainConfig(steps=30, batch_size=2, learning_rate=0.01, ema=0.8, eval_every=15)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    return write_phantom_cases(tmp_path_factory.mktemp("cases"))
+
+
+@pytest.fixture(scope="module")
+def spec(cases):
+    return plan(read_cases(cases), ["ball"], "balls", width=4, show=False)
+
+
+def weights(run):
+    return load_file(run.model / "model.safetensors")
+
+
+def test_the_plan_follows_the_cases(spec):
+    assert spec.spacing == (1, 1, 1)
+    assert spec.roi_size == (24, 24, 24)  # 22 × 24 × 20, rounded up to a multiple of 8
+    assert spec.fingerprint.extent_mm[0] == (22, 22)
+    assert spec.intensity.rule == "zscore"
+
+
+def test_it_learns_a_ball_and_says_so(cases, spec, tmp_path):
+    all_cases = read_cases(cases)
+    run = train(all_cases[:4], all_cases[4:], spec, CONFIG, tmp_path, "cpu", show=False)
+    assert mean_dice(run.scores, "ball") > 0.8
+    assert read_scores(tmp_path / "metrics.csv")[0].case_id == "case4"
+    assert "4 cases of 2 groups" in (run.model / "card.md").read_text()
+    assert list((tmp_path / "tensorboard").iterdir())
+    log = (tmp_path / "log.csv").read_text()
+    assert "dice_ball" in log
+    with pytest.raises(TrainingError, match="--resume"):
+        train(all_cases[:4], [], spec, CONFIG, tmp_path, "cpu", show=False)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(cases, spec, tmp_path, monkeypatch):
+    some = read_cases(cases)[:4]
+    straight = train(some, [], spec, CONFIG, tmp_path / "a", "cpu", show=False)
+    again = train(some, [], spec, CONFIG, tmp_path / "b", "cpu", show=False)
+    stop_at = 7
+
+    def rate(step, config):
+        if step == stop_at:
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
+        return learning_rate(step, config)
+
+    monkeypatch.setattr("medvision.train.learning_rate", rate)
+    with pytest.raises(KeyboardInterrupt):
+        train(some, [], spec, CONFIG, tmp_path / "c", "cpu", show=False)
+    stop_at = -1
+    state = torch.load(tmp_path / "c" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 8
+    resumed = train(some, [], spec, CONFIG, tmp_path / "c", "cpu", resume=True, show=False)
+    for name, value in weights(straight).items():
+        assert torch.equal(value, weights(again)[name]), name
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_a_run_with_other_settings_is_not_resumed(cases, spec, tmp_path):
+    some = read_cases(cases)[:2]
+    quick = TrainConfig(steps=1, batch_size=1)
+    train(some, [], spec, quick, tmp_path, "cpu", show=False)
+    with pytest.raises(TrainingError, match="other settings"):
+        train(some, [], spec, TrainConfig(steps=2, batch_size=1), tmp_path, "cpu", True, False)
+
+
+def test_a_loss_that_is_no_number_names_its_cases(cases, spec, tmp_path, monkeypatch):
+    monkeypatch.setattr("medvision.train.SupervisedDice.forward",
+                        lambda self, logits, labels: logits[0].sum() * torch.nan)
+    with pytest.raises(TrainingError, match=r"nan at step 0, on cases case\d, case\d"):
+        train(read_cases(cases)[:4], [], spec, CONFIG, tmp_path, "cpu", show=False)
+    assert not (tmp_path / "model").exists()
+
+
+def test_folds_hold_every_case_out_once(cases, tmp_path):
+    quick = TrainConfig(steps=2, batch_size=1)
+    runs = train_folds(cases, tmp_path, quick, class_names=("ball",), folds=3, width=4,
+                       device="cpu", show=False)
+    held = [score.case_id for run in runs for score in run.scores]
+    assert sorted(held) == [f"case{i}" for i in range(6)]
+    assert "All folds" in (tmp_path / "summary.md").read_text()
+    with pytest.raises(CasesError, match="no fold 3"):
+        train_folds(cases, tmp_path, quick, class_names=("ball",), folds=3, only_fold=3)
+    with pytest.raises(CasesError, match="Name the structures"):
+        train_folds(cases, tmp_path, quick)
+
+
+def test_the_schedule_rises_and_falls():
+    rates = [learning_rate(s, CONFIG) for s in range(CONFIG.steps)]
+    assert max(rates) == pytest.approx(CONFIG.learning_rate, rel=0.02)
+    assert rates.index(max(rates)) == 3  # a tenth of the steps
+    assert rates[-1] < 0.01 * CONFIG.learning_rate
+
+
+def test_outside_the_main_thread_interrupts_are_left_alone():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def run():
+        with stop_on_interrupt() as stop:
+            seen.append(stop.is_set())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [False]
+    assert signal.getsignal(signal.SIGINT) is before
