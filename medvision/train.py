@@ -91,9 +91,8 @@ class TrainState:
     """Network, averaged network and optimizer, and the step they have reached."""
 
     def __init__(self, fabric: Fabric, spec: ModelSpec, config: TrainConfig) -> None:
-        network = build_model(spec)
-        if len(spec.roi_size) == 3:  # a third faster on CPU, and what tensor cores want
-            network = network.to(memory_format=torch.channels_last_3d)
+        self.memory = memory_format(fabric, config)
+        network = build_model(spec).to(memory_format=self.memory)
         self.fabric, self.spec, self.config, self.step = fabric, spec, config, 0
         self.network = network
         self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
@@ -154,7 +153,7 @@ def fit(
             rate = learning_rate(state.step, config)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
-            image = batch["image"].to(fabric.device, memory_format=torch.channels_last_3d)
+            image = batch["image"].to(fabric.device, memory_format=state.memory)
             loss = criterion(state.model(image), batch["labels"].to(fabric.device))
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -177,6 +176,17 @@ def fit(
                 predictor = Predictor(state.average.module, spec, fabric.device)
                 log.validate(state.step, predictor, val_cases[:QUICK_CASES])
     log.close()
+
+
+def memory_format(fabric: Fabric, config: TrainConfig) -> torch.memory_format:
+    """Return the layout of feature maps that trains fastest.
+
+    Channels last is what tensor cores want, and what makes float32 on a CPU up to a third faster;
+    bfloat16 on a CPU is a third slower with it.
+    """
+    if fabric.device.type == "cpu" and config.precision != "32-true":
+        return torch.contiguous_format
+    return torch.channels_last_3d
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

@@ -110,9 +110,8 @@ def name_studies(paths: Sequence[Path]) -> list[StudyRef]:
     names = []
     for mine in parts:
         depth = next(
-            (d for d in range(1, len(mine) + 1)
-             if sum(mine[-d:] == other[-d:] for other in parts) == 1),
-            len(mine),
+            d for d in range(1, len(mine) + 1)
+            if not any(mine[-d:] == other[-d:] for other in parts if other != mine)
         )
         names.append("_".join(mine[-depth:]))
     refs, seen = [], set()

@@ -1,0 +1,175 @@
+"""The grid of a series: slices in order along their normal, evenly spaced, or refused.
+
+DICOM PS3.3 C.7.6.2.1.1 gives the affine of one slice; the third axis comes from the positions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvision.errors import GeometryError
+from medvision.geometry import Affine, check_affine, flip_ras_lps
+from medvision.io.dicom.headers import Header
+
+GAP_TOLERANCE = 0.01  # relative to the median gap
+MIN_TOLERANCE = 0.01  # mm; positions are often written with two digits
+TILT = 0.5  # degrees between normal and stack from which a tilt is told
+
+
+@dataclass(frozen=True)
+class SliceGrid:
+    """Headers in slice order, and the affine (RAS mm) of the stack."""
+
+    headers: tuple[Header, ...]
+    affine: Affine
+    spacing_known: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def grid_of(headers: Sequence[Header]) -> SliceGrid:
+    """Order slices along their normal and find their grid.
+
+    Raises
+    ------
+    GeometryError
+        Naming the files, when slices differ in size, direction or spacing, one is missing or
+        there twice, or they shift sideways.
+    """
+    check_alike(headers)
+    first = headers[0]
+    if first.position is None or first.cosines is None:
+        if len(headers) > 1:
+            raise GeometryError(
+                f"{first.path} lacks its place in the patient (ImagePositionPatient, "
+                f"ImageOrientationPatient): {len(headers)} such files make no volume."
+            )
+        return flat_grid(first)
+    along_row, along_column = np.reshape(first.cosines, (2, 3))
+    check_cosines(first, along_row, along_column)
+    normal = np.cross(along_row, along_column)
+    positions = np.array([h.position for h in headers], dtype=np.float64)  # (N, 3) LPS mm
+    order = np.argsort(positions @ normal, kind="stable")
+    ordered, positions = [headers[i] for i in order], positions[order]
+    notes: list[str] = []
+    if len(ordered) == 1:
+        step = normal * (first.slice_step or 1.0)
+        if first.slice_step is None:
+            notes.append("One slice of unknown thickness: 1 mm is assumed.")
+    else:
+        check_gaps(ordered, positions @ normal)
+        step = (positions[-1] - positions[0]) / (len(ordered) - 1)
+        check_straight(ordered, positions, step)
+        tilt = np.degrees(np.arccos(min(1.0, float(step @ normal) / float(np.linalg.norm(step)))))
+        if tilt > TILT:
+            notes.append(f"The slices are stacked at a tilt of {tilt:.1f}°, which the affine keeps.")
+    between_rows, between_columns, known = in_plane(first, notes)
+    affine = np.eye(4)
+    affine[:3, 0] = along_row * between_columns  # i counts columns
+    affine[:3, 1] = along_column * between_rows  # j counts rows
+    affine[:3, 2] = step
+    affine[:3, 3] = positions[0]
+    return SliceGrid(tuple(ordered), check_affine(flip_ras_lps(affine)), known, tuple(notes))
+
+
+def flat_grid(header: Header) -> SliceGrid:
+    """Return the grid of one picture that does not say where it lies, such as a radiograph."""
+    notes: list[str] = []
+    between_rows, between_columns, known = in_plane(header, notes)
+    notes.append("The file does not say where it lies in the patient: left and right are a guess.")
+    # i grows to the patient's left, j to the feet, as on a film seen from the front
+    affine = np.eye(4)
+    affine[:3, :3] = [[-between_columns, 0, 0], [0, 0, 1], [0, -between_rows, 0]]
+    return SliceGrid((header,), check_affine(affine), known, tuple(notes))
+
+
+def in_plane(header: Header, notes: list[str]) -> tuple[float, float, bool]:
+    """Return mm between rows, mm between columns, and whether they are known."""
+    if header.pixel_spacing:
+        return header.pixel_spacing[0], header.pixel_spacing[1], True
+    if header.imager_spacing:
+        notes.append("Pixel sizes are those at the detector: what lies before it is magnified.")
+        return header.imager_spacing[0], header.imager_spacing[1], True
+    return 1.0, 1.0, False
+
+
+def check_alike(headers: Sequence[Header]) -> None:
+    """Refuse slices that differ from most of their series in what one grid has once."""
+    facts = {
+        "size (columns × rows)": [(h.columns, h.rows) for h in headers],
+        "direction": [h.cosines and tuple(np.round(h.cosines, 3) + 0.0) for h in headers],
+        "pixel spacing (mm)": [h.pixel_spacing and tuple(np.round(h.pixel_spacing, 4))
+                               for h in headers],
+        "position": [h.position is not None for h in headers],
+    }
+    for what, values in facts.items():
+        usual = Counter(values).most_common(1)[0][0]
+        odd = [(h, v) for h, v in zip(headers, values, strict=True) if v != usual]
+        if odd:
+            raise GeometryError(
+                f"{len(odd)} of {len(headers)} slices differ in {what} from the others "
+                f"({shown(usual)}): " + ", ".join(f"{h.path.name} ({shown(v)})" for h, v in odd[:5])
+                + (", …" if len(odd) > 5 else "") + "."
+            )
+
+
+def shown(value: object) -> str:
+    """Return numbers as a person writes them."""
+    if isinstance(value, tuple):
+        return " × ".join(f"{float(v):g}" for v in value)
+    return {True: "given", False: "missing", None: "missing"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+
+
+def check_cosines(header: Header, row: NDArray[np.float64], column: NDArray[np.float64]) -> None:
+    """Refuse directions that are not two perpendicular unit vectors."""
+    lengths = [float(np.linalg.norm(row)), float(np.linalg.norm(column))]
+    if max(abs(n - 1) for n in lengths) > 0.01 or abs(float(row @ column)) > 0.01:
+        raise GeometryError(
+            f"{header.path}: ImageOrientationPatient {header.cosines} is not two perpendicular "
+            "directions of length 1."
+        )
+
+
+def check_gaps(headers: Sequence[Header], distances: NDArray[np.float64]) -> None:
+    """Refuse slices that are there twice, missing, or unevenly spaced; `distances` rise, in mm."""
+    gaps = np.diff(distances)
+    usual = float(np.median(gaps))
+    same = np.flatnonzero(gaps < max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
+    if len(same):
+        names = ", ".join(f"{headers[i].path.name} and {headers[i + 1].path.name}"
+                          for i in same[:3])
+        raise GeometryError(
+            f"{len(same)} of {len(headers)} slices lie where another lies: {names}"
+            f"{', …' if len(same) > 3 else ''}. Repeated slices, or several time points or echoes "
+            "in one series, are not one volume."
+        )
+    off = np.flatnonzero(np.abs(gaps - usual) > max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
+    if len(off) == 0:
+        return
+    i = int(off[np.argmax(gaps[off])])
+    missing = gaps[i] / usual - 1
+    guess = (f"{round(missing)} slice(s) missing" if missing > 0.5
+             and abs(missing - round(missing)) < 0.05 else "uneven spacing")
+    raise GeometryError(
+        f"Slice gaps run from {gaps.min():.2f} to {gaps.max():.2f} mm (usually {usual:.2f}): "
+        f"{guess} between {headers[i].path.name} and {headers[i + 1].path.name} "
+        f"({gaps[i]:.2f} mm apart)."
+    )
+
+
+def check_straight(
+    headers: Sequence[Header], positions: NDArray[np.float64], step: NDArray[np.float64]
+) -> None:
+    """Refuse slices that do not lie on one straight line of equal steps."""
+    line = positions[0] + np.arange(len(positions))[:, None] * step
+    off = np.linalg.norm(positions - line, axis=1)  # mm
+    worst = int(off.argmax())
+    if off[worst] > max(0.05, 2 * GAP_TOLERANCE * float(np.linalg.norm(step))):
+        raise GeometryError(
+            f"Slices shift sideways: {headers[worst].path.name} lies {off[worst]:.2f} mm off the "
+            f"line from {headers[0].path.name} to {headers[-1].path.name}."
+        )

@@ -1,0 +1,334 @@
+"""DICOM series: right in the world, or refused by name."""
+
+import subprocess
+import warnings
+
+import dcm2niix
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from dicom_phantom import write_series
+from hippocampus_data import DATA
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from scipy.spatial.transform import Rotation
+
+from medvision.errors import DecodeError, GeometryError, MedvisionError, SeriesError
+from medvision.geometry import check_affine, to_world
+from medvision.io import find_studies, read_volume
+from medvision.volume import Volume
+
+DECUBITUS = DATA / "dicom" / "dcm_qa_decubitus" / "In"
+T1 = {"prone": DECUBITUS / "HFP" / "2_t1_fl2d_sag", "supine": DECUBITUS / "HFS" / "3_t1_fl2d_sag"}
+
+
+def counted(affine, shape=(5, 6, 4), dtype=np.int16):
+    """A volume in which every voxel has its own value."""
+    array = np.arange(np.prod(shape)).astype(dtype).reshape(1, *shape)
+    return Volume(array, check_affine(affine))
+
+
+def grid(angles=(0, 0, 0), spacing=(0.8, 1.2, 3.0), origin=(-30.0, 12, 40)):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag(spacing)
+    affine[:3, 3] = origin
+    return affine
+
+
+def same_in_world(found, truth):
+    """Every value lies where it was put, whatever the order of the axes."""
+    assert sorted(found.array.ravel()) == sorted(truth.array.ravel())
+    for value in truth.array.ravel()[::7]:
+        places = [to_world(v.affine, np.argwhere(v.array[0] == value)[0]) for v in (found, truth)]
+        assert np.allclose(*places, atol=2e-3), f"{value} lies at {places}"
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture],
+          deadline=None)
+@given(
+    angles=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.2, 6)] * 3),
+    origin=st.tuples(*[st.floats(-500, 500)] * 3),
+    seed=st.integers(0, 99),
+)
+def test_every_voxel_lies_where_the_file_says(tmp_path_factory, angles, spacing, origin, seed):
+    truth = counted(grid(angles, spacing, origin))
+    folder = tmp_path_factory.mktemp("series")
+    write_series(folder, truth, seed=seed)
+    same_in_world(read_volume(folder), truth)
+
+
+def test_the_sources_are_in_slice_order(tmp_path):
+    paths = write_series(tmp_path, counted(grid()))
+    assert list(read_volume(tmp_path).info.sources) in (paths, paths[::-1])
+
+
+def test_each_slice_is_rescaled_by_its_own_slope(tmp_path):
+    def change(data, k):
+        data.RescaleSlope, data.RescaleIntercept = 2, -1000 - k
+
+    truth = counted(grid())
+    write_series(tmp_path, truth, change=change)
+    found = read_volume(tmp_path)
+    expected = truth.array * 2 - 1000 - np.arange(4)
+    assert found.array.dtype == np.int16
+    assert np.array_equal(found.array, expected)
+    assert found.info.unit == "HU"
+
+
+def test_fractions_are_kept_as_float(tmp_path):
+    write_series(tmp_path, counted(grid()), slope=0.25)
+    found = read_volume(tmp_path)
+    assert found.array.dtype == np.float32
+    assert found.array.max() == (5 * 6 * 4 - 1) / 4
+
+
+def test_values_beyond_int16_are_kept(tmp_path):
+    truth = counted(grid(), dtype=np.uint16)
+    truth.array[0, 0, 0, 3] = 60_000
+    write_series(tmp_path, truth)
+    assert read_volume(tmp_path).array.max() == 60_000
+
+
+def test_monochrome1_is_turned_so_that_high_is_bright(tmp_path):
+    def change(data, k):
+        data.PhotometricInterpretation, data.BitsStored, data.HighBit = "MONOCHROME1", 12, 11
+
+    truth = counted(grid(), dtype=np.uint16)
+    write_series(tmp_path, truth, change=change)
+    assert np.array_equal(read_volume(tmp_path).array, 4095 - truth.array.astype(int))
+
+
+def test_the_window_of_the_file_is_kept(tmp_path):
+    def change(data, k):
+        data.WindowCenter, data.WindowWidth = [40, 300], [400, 1500]
+
+    write_series(tmp_path, counted(grid()), change=change)
+    window = read_volume(tmp_path).info.window
+    assert (window.level, window.width) == (40, 400)
+
+
+def test_a_tilt_is_kept_in_the_affine_and_told(tmp_path):
+    affine = grid()
+    affine[1, 2] = 0.6  # each slice is shifted to the front
+    truth = counted(affine)
+    write_series(tmp_path, truth)
+    found = read_volume(tmp_path)
+    same_in_world(found, truth)
+    assert "tilt of 11.3°" in found.info.notes[0]
+
+
+def test_one_file_is_one_slice(tmp_path):
+    paths = write_series(tmp_path, counted(grid()))
+    found = read_volume(paths[2])
+    assert found.shape == (5, 6, 1)
+    assert found.spacing == pytest.approx((0.8, 1.2, 3.0))
+
+
+def drop(*names):
+    def change(data, k):
+        for name in names:
+            if name in data:
+                delattr(data, name)
+
+    return change
+
+
+def test_a_radiograph_without_place_keeps_its_pixel_size(tmp_path):
+    place = drop("ImagePositionPatient", "ImageOrientationPatient")
+    write_series(tmp_path, counted(grid(), (5, 6, 1)), change=place, modality="CR")
+    found = read_volume(tmp_path)
+    assert found.spacing[:2] == pytest.approx((0.8, 1.2))
+    assert found.info.spacing_known
+    assert "left and right are a guess" in found.info.notes[0]
+
+
+def test_a_picture_without_pixel_size_knows_no_millimeters(tmp_path):
+    bare = drop("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
+    write_series(tmp_path, counted(grid(), (5, 6, 1)), change=bare)
+    assert not read_volume(tmp_path).info.spacing_known
+
+
+def stretch(data, k):
+    if k == 3:
+        data.ImagePositionPatient[2] += 1
+
+
+def shift(data, k):
+    if k == 1:
+        data.ImagePositionPatient[0] += 2
+
+
+def turn(data, k):
+    if k == 2:
+        data.ImageOrientationPatient = [0, 1, 0, -1, 0, 0]
+
+
+def zoom(data, k):
+    if k == 2:
+        data.PixelSpacing = [2, 2]
+
+
+def shrink(data, k):
+    if k == 2:
+        data.Rows -= 1
+
+
+def bend(data, k):
+    data.ImageOrientationPatient = [1, 0, 0, 1, 0, 0]
+
+
+def frames(data, k):
+    data.NumberOfFrames = 3
+
+
+def mosaic(data, k):
+    data.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+
+
+def color(data, k):
+    data.SamplesPerPixel, data.PhotometricInterpretation = 3, "RGB"
+
+
+def no_pixels(data, k):
+    del data.PixelData
+
+
+def short_pixels(data, k):
+    data.PixelData = data.PixelData[:20]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        (stretch, GeometryError, "uneven spacing between"),
+        (shift, GeometryError, "sideways: IM"),
+        (turn, GeometryError, r"1 of 4 slices differ in direction .* IM"),
+        (zoom, GeometryError, r"1 of 4 slices differ in pixel spacing .* IM\d+ \(2 × 2\)"),
+        (shrink, GeometryError, r"1 of 4 slices differ in size .*\(5 × 6\): IM\d+ \(5 × 5\)"),
+        (bend, GeometryError, "perpendicular"),
+        (drop("ImagePositionPatient"), GeometryError, "lacks its place"),
+        (frames, DecodeError, "multi-frame"),
+        (mosaic, DecodeError, "mosaic"),
+        (color, DecodeError, "color"),
+        (no_pixels, DecodeError, "pixel data"),
+        (short_pixels, DecodeError, "pixel data"),
+    ],
+)
+def test_what_makes_no_volume_is_refused(tmp_path, change, kind, says):
+    write_series(tmp_path, counted(grid()), change=change)
+    with pytest.raises(kind, match=says) as error, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_volume(tmp_path)
+    assert "DOE" not in str(error.value)
+    assert "4711" not in str(error.value)
+
+
+def test_a_missing_slice_is_named_by_its_neighbors(tmp_path):
+    paths = write_series(tmp_path, counted(grid(), (5, 6, 8)))
+    paths[3].unlink()
+    with pytest.raises(GeometryError, match=r"1 slice\(s\) missing") as error:
+        read_volume(tmp_path)
+    assert paths[2].name in str(error.value)
+    assert paths[4].name in str(error.value)
+
+
+def test_a_slice_that_is_there_twice_is_named(tmp_path):
+    paths = write_series(tmp_path, counted(grid()))
+    (tmp_path / "copy").write_bytes(paths[1].read_bytes())
+    with pytest.raises(GeometryError, match="lie where another lies") as error:
+        read_volume(tmp_path)
+    assert paths[1].name in str(error.value)
+    assert "copy" in str(error.value)
+
+
+def test_several_series_are_listed_until_one_is_chosen(tmp_path):
+    flat = counted(grid())
+    write_series(tmp_path, flat, number=2, description="T1 mprage", modality="MR")
+    uid = None
+    for path in write_series(tmp_path / "b", flat.with_array(flat.array + 500), number=7,
+                             description="T2 flair", modality="MR"):
+        path.rename(tmp_path / f"second-{path.name}")
+        uid = pydicom.dcmread(tmp_path / f"second-{path.name}").SeriesInstanceUID
+    with pytest.raises(SeriesError) as error:
+        read_volume(tmp_path)
+    for part in ("holds 2 series", "T1 mprage", "T2 flair", "4 files", uid, "--series"):
+        assert part in str(error.value)
+    for chosen in ("7", "flair", uid):
+        assert read_volume(tmp_path, series=chosen).array.min() == 500
+    assert read_volume(tmp_path, series="2").array.min() == 0
+    with pytest.raises(SeriesError, match="No series in .* fits 'pet'"):
+        read_volume(tmp_path, series="pet")
+    with pytest.raises(SeriesError, match="2 series in .* fit 'T'"):
+        read_volume(tmp_path, series="T")
+
+
+def test_a_broken_file_among_slices_is_not_passed_over(tmp_path):
+    write_series(tmp_path, counted(grid()))
+    (tmp_path / "IM9999.dcm").write_bytes(b"")
+    with pytest.raises(DecodeError, match=r"IM9999.dcm is empty"):
+        read_volume(tmp_path)
+
+
+def test_a_folder_above_the_slices_says_where_they_are(tmp_path):
+    write_series(tmp_path / "deep" / "er", counted(grid()))
+    with pytest.raises(SeriesError, match="er"):
+        read_volume(tmp_path)
+    assert [r.path for r in find_studies(tmp_path)] == [tmp_path / "deep" / "er"]
+
+
+def test_a_file_without_preamble_is_read(tmp_path):
+    paths = write_series(tmp_path, counted(grid()))
+    bare = tmp_path / "bare" / "slice"
+    bare.parent.mkdir()
+    data = pydicom.dcmread(paths[0])
+    pydicom.Dataset(data).save_as(bare, implicit_vr=False, little_endian=True)
+    assert bare.read_bytes()[128:132] != b"DICM"
+    # its transfer syntax is a guess, the default; pydicom tells explicit from implicit itself
+    assert find_studies(bare.parent)[0].path == bare.parent
+    assert read_volume(bare).shape == (5, 6, 1)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "MR_small_bigendian.dcm",
+                                  "MR_small_implicit.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm",
+                                  "MR_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm"])
+def test_real_files_hold_what_pydicom_decodes(name):
+    path = get_testdata_file(name)
+    data = pydicom.dcmread(path)
+    expected = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(
+        data.get("RescaleIntercept", 0))
+    assert np.array_equal(read_volume(path).array[0, :, :, 0].T, expected)
+
+
+@pytest.mark.parametrize("patient", sorted(T1))
+def test_a_real_series_lies_where_dcm2niix_puts_it(tmp_path, patient):
+    if not T1[patient].is_dir():
+        pytest.skip(f"needs dcm_qa_decubitus in {DATA}")
+    subprocess.run([dcm2niix.bin, "-z", "n", "-b", "n", "-f", "t1", "-o", str(tmp_path),
+                    str(T1[patient])], check=True, capture_output=True)
+    image = nib.load(tmp_path / "t1.nii")
+    found = read_volume(T1[patient])
+    theirs = Volume(np.asarray(image.dataobj)[None], check_affine(image.affine))
+    ours, theirs = found.reoriented("RAS"), theirs.reoriented("RAS")
+    assert np.allclose(ours.affine, theirs.affine, atol=1e-3)
+    assert np.array_equal(ours.array, theirs.array)
+
+
+def damaged(folder):
+    good = write_series(folder / "good", counted(grid()))[0].read_bytes()
+    (folder / "empty.dcm").touch()
+    (folder / "text.dcm").write_text("this is no image")
+    (folder / "magic.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    for size in (140, 200, 400, 700):
+        (folder / f"cut{size}.dcm").write_bytes(good[:size])
+
+
+def test_damaged_files_are_refused_by_name(tmp_path):
+    damaged(tmp_path)
+    files = sorted(tmp_path.glob("*.dcm"))
+    assert len(files) == 7
+    for path in files:
+        with pytest.raises(MedvisionError, match=path.name):
+            read_volume(path)
