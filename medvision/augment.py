@@ -122,7 +122,8 @@ def random_center(labels: Tensor, roi: Tensor, rng: Generator) -> Tensor:
         voxels = labels.nonzero()
         if len(voxels):
             pick = int(torch.randint(len(voxels), (), generator=rng))
-            center = torch.minimum(torch.maximum(voxels[pick].float(), margin), size - margin)
+            inside = torch.minimum(torch.maximum(voxels[pick] + 0.5, margin), size - margin)
+            center = inside - 0.5
     return center
 
 

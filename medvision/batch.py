@@ -14,7 +14,7 @@ from medvision.errors import MedvisionError
 from medvision.files import sha256
 from medvision.io import read_volume
 from medvision.jobs import Job, Outcome
-from medvision.outputs import write_outputs
+from medvision.outputs import check_formats, write_outputs
 from medvision.outputs.table import failed_row, row_of, write_results
 from medvision.predictor import Predictor
 from medvision.progress import track
@@ -40,6 +40,7 @@ def run_batch(
     A study that fails is a row with its reason, and the others go on. The table is brought up to
     date every few seconds and at the end, so an interrupted run still tells what it did.
     """
+    check_formats(formats)
     started, outcomes, saved = time.time(), [], 0.0
 
     def save() -> None:

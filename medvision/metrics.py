@@ -27,6 +27,6 @@ def hd95_mm(
         return float("nan")
     pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (found, truth)]
     distance = compute_hausdorff_distance(
-        *pair, include_background=True, percentile=95, spacing=list(spacing)
+        *pair, include_background=True, percentile=95, spacing=[float(mm) for mm in spacing]
     )
     return float(distance[0, 0])

@@ -18,7 +18,7 @@ def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out:
     """Print a row a study, what went wrong below it, and where the results lie."""
     console = Console()
     table = Table(title_justify="left")
-    table.add_column("study")
+    table.add_column("study", overflow="fold")
     for name in class_names:
         table.add_column(f"{name}, ml", justify="right")
     table.add_column("seconds", justify="right")

@@ -91,7 +91,7 @@ def test_the_mask_has_the_grid_of_its_scan(model, scans, tmp_path):
 def test_the_run_card_repeats_the_run_to_the_byte(model, scans, tmp_path):
     out = tmp_path / "out"
     run("predict", scans, "--model", model, "--out", out, "--device", "cpu", "-q",
-        "--box", "3:20,3:20,3:20")
+        "--box", "-20:-3,-20:-3,3:20")
     card = json.loads((out / "run.json").read_text())
     assert card["resolved"]["device"] == "cpu"
     assert card["resolved"]["threads"] == torch.get_num_threads()

@@ -1,0 +1,72 @@
+"""results.csv: one row a study, failed ones with their reason."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medvision.files import atomic_path
+from medvision.prediction import Prediction
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def row_of(
+    prediction: Prediction, source: str, seconds: float, files: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Return the row of a study that was done.
+
+    Volumes are in ml; `source` is the scan's path as the user named it.
+    """
+    structures = prediction.measure()
+    row: dict[str, Any] = {
+        "case_id": prediction.case_id,
+        "source": source,
+        "status": "ok",
+        "reason": "",
+        "warnings": "; ".join(prediction.warnings),
+        "seconds": seconds,
+    }
+    for one in structures:
+        row[f"{one.name}_ml"] = "" if one.ml is None else round(one.ml, 4)
+        row[f"{one.name}_voxels"] = one.voxels
+    row["touches_border"] = ", ".join(s.name for s in structures if s.touches_border)
+    row["mask"] = files["nifti"].name if "nifti" in files else ""
+    return row
+
+
+def failed_row(case_id: str, source: str, reason: str, seconds: float) -> dict[str, Any]:
+    """Return the row of a study that has no result."""
+    return {
+        "case_id": case_id,
+        "source": source,
+        "status": "failed",
+        "reason": reason,
+        "warnings": "",
+        "seconds": seconds,
+    }
+
+
+def write_results(
+    rows: Sequence[Mapping[str, Any]], class_names: Sequence[str], path: Path
+) -> Path:
+    """Write the table; it is whole or absent. What a failed study lacks stays empty."""
+    columns = ["case_id", "source", "status", "reason", "warnings", "seconds"]
+    for name in class_names:
+        columns += [f"{name}_ml", f"{name}_voxels"]
+    columns += ["touches_border", "mask"]
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows({key: harmless(value) for key, value in row.items()} for row in rows)
+    return path
+
+
+def harmless(value: Any) -> Any:
+    """Keep a spreadsheet from running text as a formula (OWASP, CSV injection)."""
+    if isinstance(value, str):
+        value = " ".join(value.split("\n"))
+        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    return value

@@ -1,0 +1,302 @@
+"""Pictures of volumes and masks: planes as a radiologist looks at them.
+
+The patient's right is on the viewer's left, sagittal planes face left, and letters on the picture
+say so. Axes come from the affine alone. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from medvision.geometry import obliquity_degrees, voxel_mm3
+from medvision.volume import Volume, Window
+
+Color: TypeAlias = tuple[int, int, int]
+Region: TypeAlias = tuple[slice, slice, slice]
+
+# Okabe & Ito's colors, told apart by color-blind people too
+COLORS: tuple[Color, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (213, 94, 0), (204, 121, 167), (0, 114, 178),
+)  # fmt: skip
+INK, PAPER, FAINT = (235, 235, 235), (16, 16, 18), (150, 150, 155)
+PANEL = 300  # pixels, side of a panel
+GUTTER, LINE = 10, 20  # pixels
+MARGIN_MM = 8.0  # around the mask in the close-up
+FILL = 0.40  # opacity of a filled mask
+SOFT_TISSUE = Window(40, 400)  # HU, for CT that asks for none
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One of three ways to cut a volume whose axes run R, A, S."""
+
+    name: str
+    axis: int  # cut across this axis
+    across: int  # runs along the picture's width, from high index to low
+    down: int  # runs along its height, from high index to low
+    letters: tuple[str, str, str, str]  # left, right, top, bottom
+
+
+PLANES = (
+    Plane("axial", 2, 0, 1, ("R", "L", "A", "P")),
+    Plane("coronal", 1, 0, 2, ("R", "L", "S", "I")),
+    Plane("sagittal", 0, 1, 2, ("A", "P", "S", "I")),
+)
+
+
+def label_color(label: int) -> Color:
+    """Return the color of a label (1, 2, …)."""
+    return COLORS[(label - 1) % len(COLORS)]
+
+
+def display_window(volume: Volume) -> Window:
+    """Return the window to show a volume in.
+
+    The one its file asks for; soft tissue for CT; else the 0.5th to 99.5th percentile of the
+    values.
+    """
+    if volume.info.window is not None:
+        return volume.info.window
+    if volume.info.unit == "HU":
+        return SOFT_TISSUE
+    step = max(1, round((volume.array.size / 1e6) ** (1 / 3)))
+    sample = volume.array[:, ::step, ::step, ::step].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    low, high = np.percentile(sample, (0.5, 99.5)) if sample.size else (0.0, 1.0)
+    return Window(float(low + high) / 2, float(max(high - low, 1e-6)))
+
+
+def plane_pixels(volume: Volume, plane: Plane, index: int) -> NDArray[np.generic]:
+    """Return one plane of a volume oriented RAS, (height, width), as it is looked at."""
+    cut = np.take(volume.array[0], index, axis=plane.axis)  # (low axis, high axis)
+    width_first = cut if plane.across < plane.down else cut.T
+    return np.asarray(width_first[::-1, ::-1].T)
+
+
+def overlay_png(
+    volume: Volume,
+    mask: Volume,
+    class_names: Sequence[str],
+    title: str = "",
+    region: Region | None = None,
+) -> Image.Image:
+    """Draw three planes through the mask's center, and below them a close-up with outlines alone.
+
+    Parameters
+    ----------
+    volume : Volume
+        (C, I, J, K); of several channels the first is shown.
+    mask : Volume
+        (1, I, J, K) labels on the same grid; label ``i + 1`` is ``class_names[i]``.
+    class_names : sequence of str
+    title : str
+    region : three slices, optional
+        The block that a model was shown; a frame is drawn around it.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB. It carries orientation letters, window level and width, a scale bar in mm and a
+        legend with volumes in ml.
+    """
+    marked = np.zeros((1, *volume.shape), np.uint8)
+    marked[0][region or (slice(None),) * 3] = 1
+    scan = _upright(volume.with_array(volume.array[:1]))
+    labels, seen = _upright(mask), _upright(mask.with_array(marked))
+    center = _center(labels if labels.array.any() else seen)
+    window = display_window(volume)
+    planes = [p for p in PLANES if min(scan.shape[p.across], scan.shape[p.down]) > 1] or PLANES[:1]
+    whole = tuple(slice(0, n) for n in scan.shape)
+    close = _bounds(labels if labels.array.any() else seen, MARGIN_MM)
+    known = volume.info.spacing_known
+    rows = []
+    for block, filled in ((whole, True), (close, False)):
+        picture = Picture(scan, labels, seen, center, window, block, filled, known)
+        rows.append([picture.panel(plane) for plane in planes])
+    return _sheet(rows, title, _legend(mask, class_names), _remarks(volume, window))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the panels of one row share."""
+
+    scan: Volume
+    labels: Volume
+    seen: Volume  # 1 where the model looked
+    center: tuple[int, int, int]
+    window: Window
+    block: Region
+    filled: bool
+    spacing_known: bool
+
+    @property
+    def scale(self) -> float:
+        """Pixels per mm, such that the longest side of the block fills a panel."""
+        sides = [(s.stop - s.start) * mm for s, mm in zip(self.block, self.scan.spacing, strict=True)]
+        return PANEL / max(sides)
+
+    def panel(self, plane: Plane) -> Image.Image:
+        """Draw one plane on a square panel."""
+        inside = [s for axis, s in enumerate(self.block) if axis != plane.axis]
+        at = self.center[plane.axis]
+        gray, labels, seen = (self._cut(v, plane, at, inside)
+                              for v in (self.scan, self.labels, self.seen))
+        size = (max(1, round(gray.shape[1] * self.scan.spacing[plane.across] * self.scale)),
+                max(1, round(gray.shape[0] * self.scan.spacing[plane.down] * self.scale)))
+        finite = np.nan_to_num(gray.astype(np.float32), nan=self.window.low)
+        level = ((finite - self.window.low) / self.window.width).clip(0, 1) * 255
+        shown = Image.fromarray(level.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        pixels = np.repeat(np.asarray(shown)[..., None], 3, axis=2).astype(np.float32)
+        for label in np.unique(labels[labels > 0]):
+            self._paint(pixels, labels == label, label_color(int(label)))
+        if self.filled and not self.seen.array.all():
+            pixels[_outline(_enlarge(seen > 0, size), 1)] = FAINT
+        panel = Image.new("RGB", (PANEL, PANEL), PAPER)
+        corner = ((PANEL - size[0]) // 2, (PANEL - size[1]) // 2)
+        panel.paste(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), corner)
+        self._annotate(ImageDraw.Draw(panel), plane, at)
+        return panel
+
+    def _cut(
+        self, volume: Volume, plane: Plane, at: int, inside: Sequence[slice]
+    ) -> NDArray[np.generic]:
+        """Return a plane's pixels inside the block."""
+        pixels = plane_pixels(volume, plane, at)
+        height, width = pixels.shape
+        across, down = inside  # both axes run against the picture
+        return pixels[height - down.stop : height - down.start,
+                      width - across.stop : width - across.start]
+
+    def _paint(self, pixels: NDArray[np.float32], mask: NDArray[np.bool_], color: Color) -> None:
+        large = _enlarge(mask, (pixels.shape[1], pixels.shape[0]))
+        if self.filled:
+            pixels[large] = (1 - FILL) * pixels[large] + FILL * np.asarray(color, np.float32)
+        pixels[_outline(large, 1 if self.filled else 2)] = color
+
+    def _annotate(self, draw: ImageDraw.ImageDraw, plane: Plane, at: int) -> None:
+        half, edge = PANEL // 2, 4
+        if self.spacing_known:
+            places = ((edge, half, "lm"), (PANEL - edge, half, "rm"),
+                      (half, edge, "ma"), (half, PANEL - edge, "md"))
+            for (x, y, anchor), letter in zip(places, plane.letters, strict=True):
+                _text(draw, (x, y), letter, INK, 16, anchor)
+            bar_mm = next(mm for mm in (100, 50, 20, 10, 5, 2, 1, 0) if mm * self.scale < PANEL / 2)
+            length, y = bar_mm * self.scale, PANEL - 8
+            if bar_mm:
+                x = PANEL - 8 - length
+                draw.line((x, y, x + length, y), fill=INK, width=2)
+                _text(draw, (x + length, y - 4), f"{bar_mm} mm", INK, 12, "rd")
+        _text(draw, (edge, edge), f"{plane.name} {at + 1}/{self.scan.shape[plane.axis]}", INK, 12)
+
+
+def _upright(volume: Volume) -> Volume:
+    return volume.reoriented("RAS")
+
+
+def _center(mask: Volume) -> tuple[int, int, int]:
+    """Return the voxel nearest to the center of mass of everything above 0."""
+    i, j, k = np.rint(np.argwhere(mask.array[0] > 0).mean(axis=0)).astype(int).tolist()
+    return i, j, k
+
+
+def _bounds(mask: Volume, margin_mm: float) -> Region:
+    """Return the block around everything above 0, with a margin, clipped to the grid."""
+    index = np.argwhere(mask.array[0] > 0)
+    pad = np.ceil(margin_mm / np.asarray(mask.spacing)).astype(int)
+    low = np.maximum(index.min(axis=0) - pad, 0)
+    high = np.minimum(index.max(axis=0) + pad + 1, mask.shape)
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return i, j, k
+
+
+def _enlarge(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Enlarge a mask to (width, height) pixels, voxel edges kept."""
+    large = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(large) > 0
+
+
+def _outline(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return the inner border of a mask."""
+    inner = ndimage.binary_erosion(mask, iterations=width, border_value=0)
+    return np.asarray(mask & ~inner)
+
+
+def _legend(mask: Volume, class_names: Sequence[str]) -> list[tuple[str, Color]]:
+    ml = voxel_mm3(mask.affine) / 1000.0  # mm³ → ml
+    entries = []
+    for label, name in enumerate(class_names, start=1):
+        voxels = int((mask.array == label).sum())
+        size = f"{voxels * ml:.2f} ml" if mask.info.spacing_known else f"{voxels} pixels"
+        entries.append((f"{name}: {size}" if voxels else f"{name}: not found", label_color(label)))
+    return entries
+
+
+def _remarks(volume: Volume, window: Window) -> str:
+    unit = f" {volume.info.unit}" if volume.info.unit else ""
+    tilt = obliquity_degrees(volume.affine)
+    oblique = f"planes of the scan, {tilt:.0f}° oblique · " if tilt > 1 else ""
+    return f"{oblique}W {window.width:.4g} L {window.level:.4g}{unit} · research use only"
+
+
+def _sheet(
+    rows: Sequence[Sequence[Image.Image]], title: str, legend: Sequence[tuple[str, Color]],
+    remarks: str,
+) -> Image.Image:
+    """Put panels, title, legend and remarks on one page."""
+    columns = max(len(row) for row in rows)
+    width = max(columns * (PANEL + GUTTER) + GUTTER, 420)
+    lines = _wrap(legend, width - 2 * GUTTER)
+    top = LINE + 2 * GUTTER
+    bottom = top + len(rows) * (PANEL + GUTTER)
+    page = Image.new("RGB", (width, bottom + (len(lines) + 1) * LINE + GUTTER), PAPER)
+    draw = ImageDraw.Draw(page)
+    _text(draw, (GUTTER, GUTTER), title, INK, 16)
+    for r, row in enumerate(rows):
+        for c, panel in enumerate(row):
+            page.paste(panel, (GUTTER + c * (PANEL + GUTTER), top + r * (PANEL + GUTTER)))
+    y = bottom
+    for line in lines:
+        x = GUTTER
+        for words, color in line:
+            draw.rectangle((x, y + 3, x + 10, y + 13), fill=color)
+            _text(draw, (x + 16, y), words, INK, 14)
+            x += 16 + _width(words, 14) + 2 * GUTTER
+        y += LINE
+    _text(draw, (GUTTER, y), remarks, FAINT, 13)
+    return page
+
+
+def _wrap(
+    legend: Sequence[tuple[str, Color]], width: int
+) -> list[list[tuple[str, Color]]]:
+    """Break a legend into lines."""
+    lines: list[list[tuple[str, Color]]] = [[]]
+    used = 0
+    for words, color in legend:
+        need = 16 + _width(words, 14) + 2 * GUTTER
+        if used + need > width and lines[-1]:
+            lines.append([])
+            used = 0
+        lines[-1].append((words, color))
+        used += need
+    return lines
+
+
+def _width(words: str, size: int) -> int:
+    return int(ImageFont.load_default(size).getlength(words))
+
+
+def _text(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, color: Color, size: int,
+    anchor: str = "la",
+) -> None:
+    draw.text(at, words, fill=color, font=ImageFont.load_default(size), anchor=anchor,
+              stroke_width=1, stroke_fill=PAPER)

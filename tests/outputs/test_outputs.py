@@ -1,0 +1,87 @@
+"""What a prediction leaves in a folder."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medvision.errors import OutputError
+from medvision.outputs import write_outputs
+from medvision.outputs.table import failed_row, row_of, write_results
+from medvision.phantom import Ellipsoid, ellipsoid_phantom
+from medvision.prediction import Prediction
+from medvision.study import Study
+
+BALL = Ellipsoid((15.0, 15, 15), (8, 7, 6))
+
+
+def result(case_id="case"):
+    image, mask = ellipsoid_phantom((30, 31, 32), np.eye(4), [BALL], noise=5)
+    region = tuple(slice(0, n) for n in mask.shape)
+    return (Prediction(case_id, "toy", ("ball", "none"), mask, region, ("looks odd",)),
+            Study(case_id, {"image": image}))
+
+
+def test_every_format_is_one_file_named_after_the_case(tmp_path):
+    prediction, study = result()
+    files = write_outputs(prediction, study, tmp_path)
+    assert {k: p.name for k, p in files.items()} == {
+        "nifti": "case.nii.gz", "json": "case.json", "overlay": "case.png"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["case.json", "case.nii.gz", "case.png"]
+    said = json.loads(files["json"].read_text())
+    assert said["structures"][0]["ml"] == pytest.approx(BALL.ml, rel=0.04)
+    assert said["warnings"] == ["looks odd"]
+    with Image.open(files["overlay"]) as picture:
+        assert picture.width > 600
+        assert "Research use only" in picture.info["Description"]
+
+
+@pytest.mark.parametrize("case_id", ["", "../up", "a/b", ".hidden", "a\nb", 'a"b', "a:b"])
+def test_a_name_that_is_no_file_name_is_refused(tmp_path, case_id):
+    prediction, study = result(case_id)
+    with pytest.raises(OutputError, match="cannot name a file"):
+        write_outputs(prediction, study, tmp_path / "out")
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(OutputError, match="'dicom'. Choose from: nifti, json, overlay"):
+        write_outputs(*result(), tmp_path, ["nifti", "dicom"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_outputs(*result(), tmp_path / "file")
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_has_a_row_a_study_in_order(tmp_path):
+    prediction, study = result()
+    files = write_outputs(prediction, study, tmp_path)
+    rows = [row_of(prediction, "in/scan.nii", 1.5, files),
+            failed_row("bad", "in/bad.nii", "in/bad.nii is empty (0 bytes).", 0.1)]
+    found = read(write_results(rows, prediction.class_names, tmp_path / "results.csv"))
+    assert [r["status"] for r in found] == ["ok", "failed"]
+    assert float(found[0]["ball_ml"]) == pytest.approx(BALL.ml, rel=0.04)
+    assert int(found[0]["ball_voxels"]) == int((prediction.mask.array == 1).sum())
+    assert found[0]["none_voxels"] == "0"
+    assert found[0]["mask"] == "case.nii.gz"
+    assert found[0]["warnings"] == "looks odd"
+    assert found[1]["reason"] == "in/bad.nii is empty (0 bytes)."
+    assert found[1]["ball_ml"] == ""
+
+
+def test_a_spreadsheet_runs_no_formula(tmp_path):
+    row = failed_row("=cmd|' /C calc'!A0", "@x", "+1\nsecond line", 0.0)
+    found = read(write_results([row], [], tmp_path / "r.csv"))[0]
+    assert found["case_id"].startswith("'=")
+    assert found["source"] == "'@x"
+    assert found["reason"] == "'+1 second line"
