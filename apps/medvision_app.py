@@ -1,0 +1,184 @@
+"""The Streamlit page: choose a scan, look at it, run a model, look at the result.
+
+Layout only: reading, predicting, measuring and drawing are medvision's verbs. Start it with
+``medvision app FOLDER``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from medvision import (
+    Box,
+    MedvisionError,
+    Prediction,
+    Predictor,
+    Study,
+    find_studies,
+    load_predictor,
+    parse_box,
+    read_study,
+    write_outputs,
+)
+from medvision.geometry import BOXES
+from medvision.render import PLANES, center_of, display_window, label_color, plane_images
+from medvision.volume import Volume, Window
+from medvision.zoo import bundled_models
+
+ROOT = Path(os.environ.get("MEDVISION_ROOT", "."))
+WHOLE, TYPED = "the whole scan", "a box that I type"
+
+
+@st.cache_resource(show_spinner="Loading the model …", max_entries=2)
+def predictor_for(model: str) -> Predictor:
+    """Load a model once for all visitors."""
+    return load_predictor(model)
+
+
+@st.cache_resource(show_spinner="Reading the scan …", max_entries=4)
+def study_at(path: Path, series: str | None, changed: float) -> Study:
+    """Read a scan; `changed` is its time stamp, so that a new file is read anew."""
+    return read_study(path, series)
+
+
+def main() -> None:
+    """Draw the page."""
+    st.set_page_config("medvision", page_icon="🧠", layout="wide")
+    st.sidebar.title("medvision")
+    st.sidebar.caption("Research use only, not a medical device.")
+    try:
+        study = choose_study()
+        prediction = analyse(study)
+        show_scan(study, prediction)
+        if prediction is not None:
+            show_result(study, prediction)
+    except MedvisionError as error:
+        st.error(str(error))
+
+
+def choose_study() -> Study:
+    """Let the user choose a scan below the root."""
+    refs = {ref.case_id: ref.path for ref in find_studies(ROOT)}
+    name = st.sidebar.selectbox(f"Scan ({len(refs)})", list(refs), key="scan")
+    path = refs[name]
+    series = st.sidebar.text_input(
+        "Series", help="Of a DICOM folder with several: its number, UID or part of its description."
+    ) if path.is_dir() else ""
+    return study_at(path, series or None, path.stat().st_mtime)
+
+
+def analyse(study: Study) -> Prediction | None:
+    """Let the user run a model; returns the result for this scan, when there is one."""
+    side = st.sidebar
+    side.header("Analyze")
+    models = bundled_models()
+    model = side.selectbox("Model", list(models), key="model")
+    with side.expander("About this model"):
+        st.markdown((models[model] / "card.md").read_text(encoding="utf-8"))
+    where = side.selectbox("Look at", [WHOLE, *BOXES, TYPED], key="where",
+                           index=1 if study.image.info.space == "mni" else 0)
+    box: Box | None = None
+    if where == TYPED:
+        box = parse_box(side.text_input("x0:x1,y0:y1,z0:z1 in RAS mm", str(BOXES["mni:left-hippocampus"])))
+    elif where != WHOLE:
+        box = parse_box(where)
+    key = (study.case_id, study.image.info.series_uid, model, str(box))
+    results: dict[object, Prediction] = st.session_state.setdefault("results", {})
+    if side.button("Run", type="primary", width="stretch"):
+        predictor = predictor_for(model)
+        with st.spinner(f"Running {model} on {predictor.device} …"):
+            results[key] = predictor.predict(study, box)
+        st.session_state["center"] = None  # look at what was found
+    return results.get(key)
+
+
+def show_scan(study: Study, prediction: Prediction | None) -> None:
+    """Show three planes, with sliders for where and how to look."""
+    image = study.image
+    about = [image.info.modality, image.info.description, " × ".join(map(str, image.shape)),
+             f"voxels {image.orientation}"]
+    if image.info.spacing_known:
+        about.append(" × ".join(f"{mm:.3g}" for mm in image.spacing) + " mm")
+    st.subheader(study.case_id)
+    st.caption(" · ".join(filter(None, about)) + " · right side of the patient on the left")
+    for note in image.info.notes:
+        st.info(note)
+    center, window = looking_at(study, prediction), choose_window(image)
+    overlay = prediction is not None and st.checkbox("Show the mask", value=True)
+    panels = plane_images(
+        image,
+        center,
+        window,
+        mask=prediction.mask if prediction and overlay else None,
+        region=prediction.region if prediction and overlay else None,
+    )
+    for column, panel in zip(st.columns(len(panels)), panels, strict=True):
+        column.image(panel, width="stretch")
+
+
+def looking_at(study: Study, prediction: Prediction | None) -> tuple[int, int, int]:
+    """Return the voxel to look at, from three sliders that start at what was found."""
+    upright = study.image.reoriented("RAS").shape
+    if st.session_state.get("shown") != study.case_id or st.session_state.get("center") is None:
+        found = prediction is not None and prediction.mask.array.any()
+        start = center_of(prediction.mask) if prediction and found else [n // 2 for n in upright]
+        for axis, place in enumerate(start):
+            st.session_state[f"axis{axis}"] = place + 1  # people count slices from 1
+        st.session_state["shown"], st.session_state["center"] = study.case_id, True
+    columns, place = st.columns(3), [0, 0, 0]
+    for column, plane in zip(columns, PLANES, strict=True):
+        if upright[plane.axis] > 1:
+            place[plane.axis] = column.slider(
+                plane.name.capitalize(), 1, upright[plane.axis], key=f"axis{plane.axis}"
+            ) - 1
+    return place[0], place[1], place[2]
+
+
+def choose_window(image: Volume) -> Window:
+    """Return window level and width, from two fields."""
+    usual = display_window(image)
+    level, width, _ = st.columns([1, 1, 4])
+    unit = f" ({image.info.unit})" if image.info.unit else ""
+    return Window(
+        level.number_input(f"Level{unit}", value=usual.level, step=usual.width / 20),
+        width.number_input(f"Width{unit}", value=usual.width, step=usual.width / 20,
+                           min_value=usual.width / 1000),
+    )
+
+
+def show_result(study: Study, prediction: Prediction) -> None:
+    """Show measurements, warnings and downloads."""
+    for warning in prediction.warnings:
+        st.warning(warning)
+    squares = [
+        f'<span style="color:rgb{label_color(s.label)}">■</span> {escape(s.name)}'
+        for s in prediction.measure()
+    ]
+    st.markdown(" &nbsp; ".join(squares), unsafe_allow_html=True)
+    st.dataframe(
+        [
+            {
+                "structure": s.name,
+                "ml": s.ml,
+                "voxels": s.voxels,
+                "centroid, RAS mm": s.centroid_mm and ", ".join(f"{v:.1f}" for v in s.centroid_mm),
+                "touches the border": s.touches_border,
+            }
+            for s in prediction.measure()
+        ],
+        hide_index=True,
+        column_config={"ml": st.column_config.NumberColumn(format="%.2f")},
+    )
+    labels = {"nifti": "Mask (NIfTI)", "json": "Measurements (JSON)", "overlay": "Picture (PNG)"}
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_outputs(prediction, study, folder)
+        for column, (kind, path) in zip(st.columns([1, 1, 1, 3]), files.items(), strict=False):
+            column.download_button(labels[kind], path.read_bytes(), path.name, width="stretch")
+
+
+main()

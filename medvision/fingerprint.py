@@ -11,7 +11,7 @@ from medvision.spec import Fingerprint, ModelSpec, Range
 from medvision.volume import Volume
 
 SIZE_SLACK, SPACING_SLACK = 1.3, 1.5  # factors beyond the training range that pass in silence
-BRIGHTNESS_SLACK = 0.15  # of the 1st-to-99th percentile span
+BRIGHTNESS_SLACK = 0.2  # of the 1st-to-99th percentile span
 AXES = ("left-right", "back-front", "foot-head")
 MAX_SAMPLES = 4_000_000
 

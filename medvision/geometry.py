@@ -76,15 +76,19 @@ def corners(shape: Sequence[int]) -> Points:
 def nearest_axes(affine: Affine) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return which world axis each voxel axis runs along, and its sign.
 
-    Among the six pairings the one with the largest summed |cosine| is taken; exact ties (a grid
-    at 45°) fall to the first in lexicographic order, so the answer never depends on rounding noise
-    larger than 1e-6.
+    Among the six pairings the one with the largest summed |cosine| is taken. Ties, as on a grid at
+    45°, are broken by the direction of the axes in the world alone, so that neither the order nor
+    the sign of the voxel axes, nor rounding noise below 1e-6, has a say.
     """
     cosines = affine[:3, :3] / spacing_of(affine)  # column = voxel axis
-    best = max(
-        permutations(range(3)),
-        key=lambda axes: round(sum(abs(cosines[axes[v], v]) for v in range(3)), 6),
-    )
+
+    def closeness(axes: tuple[int, ...]) -> tuple[float, ...]:
+        x, y, z = (cosines[:, axes.index(w)] for w in range(3))  # the voxel axis given to each
+        near = (abs(x[0]), abs(y[1]), abs(z[2]))
+        lean = (x[0] * x[1], x[0] * x[2], y[1] * y[2])
+        return tuple(round(float(v), 6) for v in (sum(near), *near, *lean))
+
+    best = max(permutations(range(3)), key=closeness)
     signs = tuple(1 if cosines[best[v], v] >= 0 else -1 for v in range(3))
     return best, signs
 
@@ -173,11 +177,11 @@ class Box:
         return ",".join(f"{lo:g}:{hi:g}" for lo, hi in pairs)
 
 
-# 36 × 50 × 36 mm, the median crop of the Decathlon's hippocampus task, around the middle of the
-# Harvard-Oxford hippocampus (25 % map) in MNI space: (−22…−25, −23, −13) mm and its mirror image.
+# About the size of the Decathlon's hippocampus crops, around the middle of the Harvard-Oxford
+# hippocampus (25 % map) in MNI space: (−22…−25, −23, −13) mm and its mirror image.
 BOXES = {
-    "mni:left-hippocampus": Box((-42, -47, -32), (-7, 2, 3), "left-hippocampus", "mni"),
-    "mni:right-hippocampus": Box((7, -47, -32), (42, 2, 3), "right-hippocampus", "mni"),
+    "mni:left-hippocampus": Box((-42, -50, -32), (-7, 2, 6), "left-hippocampus", "mni"),
+    "mni:right-hippocampus": Box((7, -50, -32), (42, 2, 6), "right-hippocampus", "mni"),
 }
 
 

@@ -107,21 +107,61 @@ def overlay_png(
         RGB. It carries orientation letters, window level and width, a scale bar in mm and a
         legend with volumes in ml.
     """
-    marked = np.zeros((1, *volume.shape), np.uint8)
-    marked[0][region or (slice(None),) * 3] = 1
-    scan = _upright(volume.with_array(volume.array[:1]))
-    labels, seen = _upright(mask), _upright(mask.with_array(marked))
-    center = _center(labels if labels.array.any() else seen)
-    window = display_window(volume)
-    planes = [p for p in PLANES if min(scan.shape[p.across], scan.shape[p.down]) > 1] or PLANES[:1]
-    whole = tuple(slice(0, n) for n in scan.shape)
-    close = _bounds(labels if labels.array.any() else seen, MARGIN_MM)
-    known = volume.info.spacing_known
-    rows = []
-    for block, filled in ((whole, True), (close, False)):
-        picture = Picture(scan, labels, seen, center, window, block, filled, known)
-        rows.append([picture.panel(plane) for plane in planes])
+    found = mask if mask.array.any() else _seen(volume, region)
+    center, window = center_of(found), display_window(volume)
+    close = _bounds(found.reoriented("RAS"), MARGIN_MM)
+    rows = [
+        plane_images(volume, center, window, mask, region),
+        plane_images(volume, center, window, mask, region, block=close, filled=False),
+    ]
     return _sheet(rows, title, _legend(mask, class_names), _remarks(volume, window))
+
+
+def plane_images(
+    volume: Volume,
+    center: tuple[int, int, int],
+    window: Window,
+    mask: Volume | None = None,
+    region: Region | None = None,
+    block: Region | None = None,
+    filled: bool = True,
+) -> list[Image.Image]:
+    """Draw the axial, coronal and sagittal plane through a voxel; of a 2D image, its one plane.
+
+    Parameters
+    ----------
+    volume : Volume
+    center : three ints
+        Voxel of the volume oriented RAS (see `center_of`).
+    window : Window
+    mask : Volume, optional
+        Labels to lay over it.
+    region : three slices, optional
+        A block of the volume's own voxels to draw a frame around.
+    block : three slices, optional
+        Show this block of the RAS volume alone.
+    filled : bool
+        Whether structures are filled, or outlined alone.
+    """
+    scan = volume.with_array(volume.array[:1]).reoriented("RAS")
+    picture = Picture(
+        scan=scan,
+        labels=None if mask is None else mask.reoriented("RAS"),
+        seen=None if region is None else _seen(volume, region).reoriented("RAS"),
+        center=center,
+        window=window,
+        block=block or (slice(0, scan.shape[0]), slice(0, scan.shape[1]), slice(0, scan.shape[2])),
+        filled=filled,
+    )
+    flat = [p for p in PLANES if min(scan.shape[p.across], scan.shape[p.down]) > 1]
+    return [picture.panel(plane) for plane in flat or PLANES[:1]]
+
+
+def center_of(mask: Volume) -> tuple[int, int, int]:
+    """Return the voxel, on the axes of RAS, nearest to the center of mass of all labels."""
+    index = np.argwhere(mask.reoriented("RAS").array[0] > 0)
+    i, j, k = np.rint(index.mean(axis=0)).astype(int).tolist()
+    return i, j, k
 
 
 @dataclass(frozen=True)
@@ -129,13 +169,12 @@ class Picture:
     """What the panels of one row share."""
 
     scan: Volume
-    labels: Volume
-    seen: Volume  # 1 where the model looked
+    labels: Volume | None
+    seen: Volume | None  # 1 where the model looked
     center: tuple[int, int, int]
     window: Window
     block: Region
     filled: bool
-    spacing_known: bool
 
     @property
     def scale(self) -> float:
@@ -147,17 +186,19 @@ class Picture:
         """Draw one plane on a square panel."""
         inside = [s for axis, s in enumerate(self.block) if axis != plane.axis]
         at = self.center[plane.axis]
-        gray, labels, seen = (self._cut(v, plane, at, inside)
-                              for v in (self.scan, self.labels, self.seen))
+        gray = self._cut(self.scan, plane, at, inside)
         size = (max(1, round(gray.shape[1] * self.scan.spacing[plane.across] * self.scale)),
                 max(1, round(gray.shape[0] * self.scan.spacing[plane.down] * self.scale)))
         finite = np.nan_to_num(gray.astype(np.float32), nan=self.window.low)
         level = ((finite - self.window.low) / self.window.width).clip(0, 1) * 255
         shown = Image.fromarray(level.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
         pixels = np.repeat(np.asarray(shown)[..., None], 3, axis=2).astype(np.float32)
-        for label in np.unique(labels[labels > 0]):
-            self._paint(pixels, labels == label, label_color(int(label)))
-        if self.filled and not self.seen.array.all():
+        if self.labels is not None:
+            labels = self._cut(self.labels, plane, at, inside)
+            for label in np.unique(labels[labels > 0]):
+                self._paint(pixels, labels == label, label_color(int(label)))
+        if self.seen is not None and self.filled and not self.seen.array.all():
+            seen = self._cut(self.seen, plane, at, inside)
             pixels[_outline(_enlarge(seen > 0, size), 1)] = FAINT
         panel = Image.new("RGB", (PANEL, PANEL), PAPER)
         corner = ((PANEL - size[0]) // 2, (PANEL - size[1]) // 2)
@@ -183,7 +224,7 @@ class Picture:
 
     def _annotate(self, draw: ImageDraw.ImageDraw, plane: Plane, at: int) -> None:
         half, edge = PANEL // 2, 4
-        if self.spacing_known:
+        if self.scan.info.spacing_known:
             places = ((edge, half, "lm"), (PANEL - edge, half, "rm"),
                       (half, edge, "ma"), (half, PANEL - edge, "md"))
             for (x, y, anchor), letter in zip(places, plane.letters, strict=True):
@@ -197,14 +238,11 @@ class Picture:
         _text(draw, (edge, edge), f"{plane.name} {at + 1}/{self.scan.shape[plane.axis]}", INK, 12)
 
 
-def _upright(volume: Volume) -> Volume:
-    return volume.reoriented("RAS")
-
-
-def _center(mask: Volume) -> tuple[int, int, int]:
-    """Return the voxel nearest to the center of mass of everything above 0."""
-    i, j, k = np.rint(np.argwhere(mask.array[0] > 0).mean(axis=0)).astype(int).tolist()
-    return i, j, k
+def _seen(volume: Volume, region: Region | None) -> Volume:
+    """Return 1 inside the region, everywhere without one."""
+    marked = np.zeros(volume.shape, np.uint8)
+    marked[region or (slice(None),) * 3] = 1
+    return volume.with_array(marked)
 
 
 def _bounds(mask: Volume, margin_mm: float) -> Region:

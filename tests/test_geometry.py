@@ -1,5 +1,7 @@
 """Grids in the world."""
 
+from itertools import permutations, product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,6 +64,16 @@ def test_reorientation_keeps_every_voxel_in_its_place(a, b, c, order, flips):
         before = to_world(volume.affine, np.argwhere(array[0] == value)[0])
         after = to_world(moved.affine, np.argwhere(moved.array[0] == value)[0])
         assert np.allclose(before, after, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", list(permutations("RAS")))
+def test_reorientation_is_reached_at_any_multiple_of_45_degrees(order):
+    eighths = [np.pi / 4 * n for n in range(8)]
+    for a, b, c in product(eighths, repeat=3):
+        volume = Volume(np.zeros((1, 2, 3, 4), np.uint8), turned(a, b, c))
+        wanted = "".join(order)
+        assert volume.reoriented(wanted).orientation == wanted
+        assert volume.reoriented("LPI").reoriented(wanted).orientation == wanted
 
 
 def test_orientation_letters():
