@@ -66,9 +66,14 @@ def choose_study() -> Study:
     refs = {ref.case_id: ref.path for ref in find_studies(ROOT)}
     name = st.sidebar.selectbox(f"Scan ({len(refs)})", list(refs), key="scan")
     path = refs[name]
-    series = st.sidebar.text_input(
-        "Series", help="Of a DICOM folder with several: its number, UID or part of its description."
-    ) if path.is_dir() else ""
+    series = (
+        st.sidebar.text_input(
+            "Series",
+            help="Of a DICOM folder with several: its number, UID or part of its description.",
+        )
+        if path.is_dir()
+        else ""
+    )
     return study_at(path, series or None, path.stat().st_mtime)
 
 
@@ -80,11 +85,17 @@ def analyse(study: Study) -> Prediction | None:
     model = side.selectbox("Model", list(models), key="model")
     with side.expander("About this model"):
         st.markdown((models[model] / "card.md").read_text(encoding="utf-8"))
-    where = side.selectbox("Look at", [WHOLE, *BOXES, TYPED], key="where",
-                           index=1 if study.image.info.space == "mni" else 0)
+    where = side.selectbox(
+        "Look at",
+        [WHOLE, *BOXES, TYPED],
+        key="where",
+        index=1 if study.image.info.space == "mni" else 0,
+    )
     box: Box | None = None
     if where == TYPED:
-        box = parse_box(side.text_input("x0:x1,y0:y1,z0:z1 in RAS mm", str(BOXES["mni:left-hippocampus"])))
+        box = parse_box(
+            side.text_input("x0:x1,y0:y1,z0:z1 in RAS mm", str(BOXES["mni:left-hippocampus"]))
+        )
     elif where != WHOLE:
         box = parse_box(where)
     key = (study.case_id, study.image.info.series_uid, model, str(box))
@@ -100,8 +111,12 @@ def analyse(study: Study) -> Prediction | None:
 def show_scan(study: Study, prediction: Prediction | None) -> None:
     """Show three planes, with sliders for where and how to look."""
     image = study.image
-    about = [image.info.modality, image.info.description, " × ".join(map(str, image.shape)),
-             f"voxels {image.orientation}"]
+    about = [
+        image.info.modality,
+        image.info.description,
+        " × ".join(map(str, image.shape)),
+        f"voxels {image.orientation}",
+    ]
     if image.info.spacing_known:
         about.append(" × ".join(f"{mm:.3g}" for mm in image.spacing) + " mm")
     st.subheader(study.case_id)
@@ -126,17 +141,18 @@ def looking_at(study: Study, prediction: Prediction | None) -> tuple[int, int, i
     upright = study.image.reoriented("RAS").shape
     if st.session_state.get("shown") != study.case_id or st.session_state.get("center") is None:
         found = prediction is not None and prediction.mask.array.any()
-        start = center_of(prediction.mask) if prediction and found else [n // 2 for n in upright]
+        i, j, k = upright
+        start = center_of(prediction.mask) if prediction and found else (i // 2, j // 2, k // 2)
         for axis, place in enumerate(start):
             st.session_state[f"axis{axis}"] = place + 1  # people count slices from 1
         st.session_state["shown"], st.session_state["center"] = study.case_id, True
-    columns, place = st.columns(3), [0, 0, 0]
-    for column, plane in zip(columns, PLANES, strict=True):
-        if upright[plane.axis] > 1:
-            place[plane.axis] = column.slider(
-                plane.name.capitalize(), 1, upright[plane.axis], key=f"axis{plane.axis}"
-            ) - 1
-    return place[0], place[1], place[2]
+    chosen = [0, 0, 0]
+    for column, plane in zip(st.columns(3), PLANES, strict=True):
+        last = upright[plane.axis]
+        if last > 1:
+            number = column.slider(plane.name.capitalize(), 1, last, key=f"axis{plane.axis}")
+            chosen[plane.axis] = number - 1
+    return chosen[0], chosen[1], chosen[2]
 
 
 def choose_window(image: Volume) -> Window:
@@ -146,8 +162,9 @@ def choose_window(image: Volume) -> Window:
     unit = f" ({image.info.unit})" if image.info.unit else ""
     return Window(
         level.number_input(f"Level{unit}", value=usual.level, step=usual.width / 20),
-        width.number_input(f"Width{unit}", value=usual.width, step=usual.width / 20,
-                           min_value=usual.width / 1000),
+        width.number_input(
+            f"Width{unit}", value=usual.width, step=usual.width / 20, min_value=usual.width / 1000
+        ),
     )
 
 

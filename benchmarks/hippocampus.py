@@ -79,8 +79,10 @@ def main(runs: Path) -> None:
     config = json.loads(state["config"])
     parameters = sum(p.numel() for p in model.parameters())
     spent = [minutes(runs / "pair" / f"fold_{k}") for k in pair]
-    machine = (f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} cores, no GPU; "
-               + ", ".join(f"{k} {v}" for k, v in package_versions().items()))
+    machine = (
+        f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} cores, no GPU; "
+        + ", ".join(f"{k} {v}" for k, v in package_versions().items())
+    )
     results = f"""\
 Five-fold cross-validation, no patient on both sides: ids 2k−1 and 2k of the data set look like
 one subject and are kept together. Each fold's network never saw its cases; nothing was selected
@@ -127,9 +129,12 @@ patches {"×".join(map(str, spec.roi_size))}, left and right mirrored at random;
     make hippocampus MSD=path/to/Task04_Hippocampus
 """
     save_model(WEIGHTS, load_spec(runs / "all" / "model"), model.state_dict(), card)
-    write_text(TABLE, f"# Hippocampus: cross-validation\n\n{results}\n## Machine and commands\n\n"
-                      f"{machine}\n\nSettings: {json.dumps(config)}\n\n"
-                      "    make hippocampus MSD=path/to/Task04_Hippocampus\n")
+    write_text(
+        TABLE,
+        f"# Hippocampus: cross-validation\n\n{results}\n## Machine and commands\n\n"
+        f"{machine}\n\nSettings: {json.dumps(config)}\n\n"
+        "    make hippocampus MSD=path/to/Task04_Hippocampus\n",
+    )
     print(f"Wrote {WEIGHTS} and {TABLE}")
 
 

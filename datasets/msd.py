@@ -66,12 +66,14 @@ def build(folder: Path, out: Path, group_by: str = "auto") -> list[dict[str, str
     rows = []
     for image in images:
         case_id = image.name.removesuffix(".nii.gz")
-        rows.append({
-            "case_id": case_id,
-            "image": relative(image, out.parent),
-            "mask": relative(folder / "labelsTr" / image.name, out.parent),
-            "group": group_of(case_id, group_by),
-        })
+        rows.append(
+            {
+                "case_id": case_id,
+                "image": relative(image, out.parent),
+                "mask": relative(folder / "labelsTr" / image.name, out.parent),
+                "group": group_of(case_id, group_by),
+            }
+        )
     write_cases(out, rows)
     return rows
 

@@ -91,9 +91,7 @@ def random_patch(
     return random_intensity(patch, rng, how), cut
 
 
-def random_matrix(
-    spacing: Sequence[float], flip_axis: int, rng: Generator, how: Augment
-) -> Tensor:
+def random_matrix(spacing: Sequence[float], flip_axis: int, rng: Generator, how: Augment) -> Tensor:
     """Return a (3, 3) map from patch offsets to image offsets, both in voxels."""
     matrix = torch.eye(3)
     if not chance(how.still, rng):
@@ -109,8 +107,8 @@ def random_matrix(
         matrix = matrix @ (torch.eye(3) + uniform(-how.shear, how.shear, (3, 3), rng))
     if chance(how.flip, rng):
         matrix[:, flip_axis] *= -1
-    mm = torch.diag(torch.tensor(spacing, dtype=torch.float32))
-    return torch.linalg.inv(mm) @ matrix @ mm
+    mm = torch.tensor(spacing, dtype=torch.float32)
+    return matrix * mm / mm[:, None]  # mm⁻¹ · matrix · mm
 
 
 def random_center(labels: Tensor, roi: Tensor, rng: Generator) -> Tensor:

@@ -41,7 +41,8 @@ def run_batch(
     date every few seconds and at the end, so an interrupted run still tells what it did.
     """
     check_formats(formats)
-    started, outcomes, saved = time.time(), [], 0.0
+    started, saved = time.time(), 0.0
+    outcomes: list[Outcome] = []
 
     def save() -> None:
         rows = [outcome.row for outcome in outcomes]

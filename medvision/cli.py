@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from medvision.errors import MedvisionError
 
 app = typer.Typer(
-    help="From a folder of scans to results a person can check. Research use, not a medical device.",
+    help="From a folder of scans to results a person can check. "
+    "Research use, not a medical device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-datasets_app = typer.Typer(help="Turn public data sets into files that medvision takes.",
-                           no_args_is_help=True)
+datasets_app = typer.Typer(
+    help="Turn public data sets into files that medvision takes.", no_args_is_help=True
+)
 app.add_typer(datasets_app, name="datasets")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -43,15 +45,25 @@ def main() -> None:
 
 @app.command()
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(
-        help="Scans: NIfTI files, folders of DICOM slices, or folders of many studies.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Scans: NIfTI files, folders of DICOM slices, or folders of many studies."
+        ),
+    ],
     model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    box: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
-        help="Show the model only this box: x0:x1,y0:y1,z0:z1 in RAS mm, or mni:left-hippocampus, "
-             "mni:right-hippocampus for scans in MNI space. May be given more than once.")] = None,
-    series: Annotated[Optional[str], typer.Option(  # noqa: UP045
-        help="The DICOM series to take: its UID, number, or part of its description.")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Show the model only this box: x0:x1,y0:y1,z0:z1 in RAS mm, or for scans in MNI "
+            "space mni:left-hippocampus, mni:right-hippocampus. May be given more than once."
+        ),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(help="The DICOM series to take: its UID, number, or part of its description."),
+    ] = None,
     outputs: Annotated[str, typer.Option(help="Files per study.")] = "nifti,json,overlay",
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
@@ -92,8 +104,10 @@ def predict(
 @app.command()
 def replay(
     card: Annotated[Path, typer.Argument(help="A run.json, or the folder that holds it.")],
-    out: Annotated[Optional[Path], typer.Option(  # noqa: UP045
-        help="Folder for the new results.  [default: replay/ beside the card]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the new results.  [default: replay/ beside the card]"),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Repeat a run from its run card, and tell whether the files are the same to the byte.
@@ -118,25 +132,40 @@ def replay(
 def train(
     cases: Annotated[Path, typer.Argument(help="cases.csv: case_id, image, mask, group.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
-    classes: Annotated[str, typer.Option(
-        help="Names of labels 1, 2, …, comma-separated. Not needed with --spec.")] = "",
+    classes: Annotated[
+        str, typer.Option(help="Names of labels 1, 2, …, comma-separated. Not needed with --spec.")
+    ] = "",
     task: Annotated[str, typer.Option(help="segmentation.")] = "segmentation",
     model: Annotated[str, typer.Option(help="Network: unet3d.")] = "unet3d",
     name: Annotated[str, typer.Option(help="Name of the model.  [default: --out's name]")] = "",
-    spec: Annotated[Optional[Path], typer.Option(  # noqa: UP045
-        help="A spec.json to train instead of one planned from the data.")] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(help="A spec.json to train instead of one planned from the data."),
+    ] = None,
     width: Annotated[int, typer.Option(min=4, help="Channels of the network's first stage.")] = 32,
-    roi_size: Annotated[Optional[str], typer.Option(  # noqa: UP045
-        help="Window of the network in voxels, such as 64,64,64.  [default: planned]")] = None,
-    folds: Annotated[int, typer.Option(
-        min=0, help="Cross-validate: groups are split into this many folds. 0 trains on all.")] = 0,
-    fold: Annotated[Optional[int], typer.Option(  # noqa: UP045
-        min=0, help="Only this fold, counted from 0.")] = None,
+    roi_size: Annotated[
+        str | None,
+        typer.Option(help="Window of the network in voxels, such as 64,64,64.  [default: planned]"),
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Cross-validate: groups are split into this many folds. 0 trains on all."
+        ),
+    ] = 0,
+    fold: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only this fold, counted from 0."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1)] = 1000,
     batch_size: Annotated[int, typer.Option(min=1)] = 2,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 4e-3,
-    flip: Annotated[float, typer.Option(
-        min=0, max=1, help="Chance to mirror left and right; 0 when sides are classes.")] = 0.5,
+    flip: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Chance to mirror left and right; 0 when sides are classes."
+        ),
+    ] = 0.5,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
     workers: Annotated[int, typer.Option(min=0, help="Processes that cut patches.")] = 0,
     eval_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 250,
@@ -169,14 +198,31 @@ def train(
         import torch
 
         torch.set_num_threads(threads)
-    config = TrainConfig(steps=steps, batch_size=batch_size, learning_rate=learning_rate,
-                         flip=flip, precision=precision, workers=workers, eval_every=eval_every,
-                         seed=seed)
+    config = TrainConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        flip=flip,
+        precision=precision,
+        workers=workers,
+        eval_every=eval_every,
+        seed=seed,
+    )
     chosen = read_spec(spec) if spec else None
     runs = train_folds(
-        cases, out, config, spec=chosen, folds=folds, only_fold=fold, device=device, resume=resume,
-        class_names=tuple(c.strip() for c in classes.split(",") if c.strip()), name=name,
-        architecture=model, width=width, roi_size=parse_roi(roi_size) if roi_size else None,
+        cases,
+        out,
+        config,
+        spec=chosen,
+        folds=folds,
+        only_fold=fold,
+        device=device,
+        resume=resume,
+        class_names=tuple(c.strip() for c in classes.split(",") if c.strip()),
+        name=name,
+        architecture=model,
+        width=width,
+        roi_size=parse_roi(roi_size) if roi_size else None,
         show=not quiet,
     )
     if not quiet:
@@ -217,15 +263,18 @@ def models() -> None:
 
     for name, folder in bundled_models().items():
         spec = load_spec(folder)
-        typer.echo(f"{name}: {spec.architecture}, {', '.join(spec.class_names)}; "
-                   f"card: {folder / CARD}")
+        typer.echo(
+            f"{name}: {spec.architecture}, {', '.join(spec.class_names)}; card: {folder / CARD}"
+        )
 
 
 @datasets_app.command()
 def msd(
     folder: Annotated[Path, typer.Argument(help="A task's folder, or where to download it.")],
     out: Annotated[Path, typer.Option(help="The cases.csv to write.")],
-    download: Annotated[str, typer.Option(help="Fetch this task first, e.g. Task04_Hippocampus.")] = "",
+    download: Annotated[
+        str, typer.Option(help="Fetch this task first, e.g. Task04_Hippocampus.")
+    ] = "",
     group_by: Annotated[str, typer.Option(help="auto, pair (ids 2k−1 and 2k) or case.")] = "auto",
 ) -> None:
     """Medical Segmentation Decathlon: write a cases.csv for one task.
@@ -241,8 +290,10 @@ def msd(
     rows = builder.build(folder, out, group_by)
     groups = len({row["group"] for row in rows})
     names = ",".join(builder.class_names(folder)) or "NAME,NAME"
-    typer.echo(f"{len(rows)} cases in {groups} groups: {out}\n"
-               f"Next: medvision train {out} --classes {names} --folds 5 --out runs/cv")
+    typer.echo(
+        f"{len(rows)} cases in {groups} groups: {out}\n"
+        f"Next: medvision train {out} --classes {names} --folds 5 --out runs/cv"
+    )
 
 
 @datasets_app.command()

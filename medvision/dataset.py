@@ -159,8 +159,10 @@ def load_item(case: Case, spec: ModelSpec) -> Item:
     upright = mask.reoriented(spec.orientation)
     labels = torch.from_numpy(np.ascontiguousarray(upright.array))
     if not prepared.exact:  # each class is interpolated, then the strongest wins
-        hot = [resample((labels == c).float(), upright.affine, prepared.grid)
-               for c in range(len(spec.class_names) + 1)]
+        hot = [
+            resample((labels == c).float(), upright.affine, prepared.grid)
+            for c in range(len(spec.class_names) + 1)
+        ]
         labels = torch.cat(hot).argmax(dim=0, keepdim=True).to(torch.uint8)
     if labels.shape[1:] != prepared.tensor.shape[1:]:
         raise GeometryError(f"{case.case_id}: mask and image part on the model's grid.")

@@ -49,6 +49,4 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
     >>> require_extra("numpy", "test", "This example")
     """
     if find_spec(package) is None:
-        raise MissingExtra(
-            f"{purpose} needs {package}: pip install 'medvision-toolkit[{extra}]'"
-        )
+        raise MissingExtra(f"{purpose} needs {package}: pip install 'medvision-toolkit[{extra}]'")

@@ -39,10 +39,16 @@ def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> 
         ml = voxel_mm3(image.affine) / 1000.0
         for label, name in enumerate(names, start=1):
             mine, yours = found.array[0] == label, truth.array[0] == label
-            scores.append(Score(
-                case.case_id, name, dice(mine, yours), hd95_mm(mine, yours, image.spacing),
-                truth_ml=float(yours.sum() * ml), error_ml=float((mine.sum() - yours.sum()) * ml),
-            ))
+            scores.append(
+                Score(
+                    case.case_id,
+                    name,
+                    dice(mine, yours),
+                    hd95_mm(mine, yours, image.spacing),
+                    truth_ml=float(yours.sum() * ml),
+                    error_ml=float((mine.sum() - yours.sum()) * ml),
+                )
+            )
     return scores
 
 
@@ -57,22 +63,34 @@ def write_scores(scores: Sequence[Score], path: Path) -> Path:
         writer = csv.DictWriter(file, [f.name for f in fields(Score)])
         writer.writeheader()
         for score in scores:
-            writer.writerow({k: round(v, 4) if isinstance(v, float) else v
-                             for k, v in asdict(score).items()})
+            writer.writerow(
+                {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(score).items()}
+            )
     return path
 
 
 def read_scores(path: Path) -> list[Score]:
     """Read what `write_scores` wrote."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [Score(r["case_id"], r["structure"], float(r["dice"]), float(r["hd95_mm"]),
-                      float(r["truth_ml"]), float(r["error_ml"])) for r in csv.DictReader(file)]
+        return [
+            Score(
+                r["case_id"],
+                r["structure"],
+                float(r["dice"]),
+                float(r["hd95_mm"]),
+                float(r["truth_ml"]),
+                float(r["error_ml"]),
+            )
+            for r in csv.DictReader(file)
+        ]
 
 
 def score_table(scores: Sequence[Score]) -> str:
     """Return a Markdown table of means (and standard deviations over cases)."""
-    lines = ["| structure | cases | Dice | HD95, mm | volume error, ml | absolute, ml |",
-             "|---|---|---|---|---|---|"]
+    lines = [
+        "| structure | cases | Dice | HD95, mm | volume error, ml | absolute, ml |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in dict.fromkeys(s.structure for s in scores):
         rows = [s for s in scores if s.structure == name]
         overlap = np.array([s.dice for s in rows])

@@ -65,7 +65,7 @@ def to_world(affine: Affine, voxels: ArrayLike) -> Points:
 
 def to_voxel(affine: Affine, points: ArrayLike) -> Points:
     """Map RAS mm (..., 3) to (fractional) voxel indices."""
-    return to_world(np.linalg.inv(affine), points)
+    return to_world(np.asarray(np.linalg.inv(affine), dtype=np.float64), points)
 
 
 def corners(shape: Sequence[int]) -> Points:
@@ -123,16 +123,14 @@ def reorientation(affine: Affine, orientation: str) -> tuple[tuple[int, ...], tu
         raise SpecError(f"Orientation {orientation!r} is not like 'RAS': one of L/R, P/A and I/S.")
     axes, signs = nearest_axes(affine)
     order = tuple(axes.index(axis) for axis, _ in wanted)
-    flips = tuple(
-        (signs[v] > 0) != bool(up) for v, (_, up) in zip(order, wanted, strict=True)
-    )
+    flips = tuple((signs[v] > 0) != bool(up) for v, (_, up) in zip(order, wanted, strict=True))
     return order, flips
 
 
 def reoriented_affine(
     affine: Affine, shape: Sequence[int], order: Sequence[int], flips: Sequence[bool]
 ) -> Affine:
-    """Return the affine of ``flip(transpose(array, order), flips)``; `shape` is the old (I, J, K)."""
+    """Return the affine of ``flip(transpose(array, order), flips)``; `shape` is the old one."""
     step = np.zeros((4, 4))  # new index → old index
     step[3, 3] = 1.0
     for new, (old, flip) in enumerate(zip(order, flips, strict=True)):

@@ -34,7 +34,7 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """Whether the study has no result; its row says why."""
-        return self.row["status"] == "failed"
+        return bool(self.row["status"] == "failed")
 
 
 def plan_jobs(

@@ -18,9 +18,7 @@ class SupervisedDice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loss = DiceCELoss(
-            to_onehot_y=True, softmax=True, include_background=False, batch=True
-        )
+        self.loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
 
     def forward(self, logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
         """Return the loss of logits (B, N, I, J, K), or of a list of them, finest first.

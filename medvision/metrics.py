@@ -16,9 +16,7 @@ def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return 2.0 * int((found & truth).sum()) / total if total else 1.0
 
 
-def hd95_mm(
-    found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequence[float]
-) -> float:
+def hd95_mm(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequence[float]) -> float:
     """Return the larger of the two 95th percentiles of surface distances, in mm.
 
     NaN when either is empty.

@@ -66,5 +66,4 @@ def ellipsoid_phantom(
         image[inside] += one.value
         mask[inside] = one.label
     info = SeriesInfo(description="phantom")
-    return (Volume(image.astype(np.float32)[None], grid, info),
-            Volume(mask[None], grid, info))
+    return (Volume(image.astype(np.float32)[None], grid, info), Volume(mask[None], grid, info))

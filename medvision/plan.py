@@ -46,9 +46,15 @@ def plan(
     the network's stages divide, at most 96 voxels a side. CT is windowed in HU between the 0.5th
     and 99.5th percentile of the foreground (nnU-Net's rule), everything else is z-scored.
     """
-    blank = ModelSpec(name, "segmentation", architecture, tuple(class_names), (1, 1, 1),
-                      (MAX_SIDE,) * 3, network={"features": tuple(width * 2**s for s in range(STAGES)),
-                                                "decoder_convs": 1})
+    blank = ModelSpec(
+        name,
+        "segmentation",
+        architecture,
+        tuple(class_names),
+        (1, 1, 1),
+        (MAX_SIDE,) * 3,
+        network={"features": tuple(width * 2**s for s in range(STAGES)), "decoder_convs": 1},
+    )
     facts, foreground, modalities = [], [], set()
     for case in track(cases, "Plan", len(cases), show):
         image, mask = read_pair(case, len(class_names))

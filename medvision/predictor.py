@@ -68,8 +68,8 @@ class Predictor:
                 f"Study {study.case_id!r} is a picture without a known voxel size; "
                 f"{self.spec.name} needs millimeters: give it a DICOM or NIfTI scan."
             )
-        whole = tuple(slice(0, n) for n in volume.shape)
-        region = whole if box is None else box_slices(volume.affine, volume.shape, box)
+        i, j, k = (slice(0, n) for n in volume.shape)
+        region = (i, j, k) if box is None else box_slices(volume.affine, volume.shape, box)
         shown = volume.cropped(region)
         warnings = [*volume.info.notes, *unlike_training(shown, self.spec)]
         if box is not None and box.space == "mni" and volume.info.space != "mni":
@@ -100,7 +100,7 @@ class Predictor:
             missing = max(0, side - size)
             pad += [missing // 2, missing - missing // 2]
         padded = F.pad(image[None], pad, mode="replicate")
-        logits = sliding_window_inference(
+        logits: Tensor = sliding_window_inference(
             padded,
             self.spec.roi_size,
             sw_batch_size=1,

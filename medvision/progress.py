@@ -8,7 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], what: str, total: int | None = None, show: bool = True) -> Iterator[T]:
+def track(
+    items: Iterable[T], what: str, total: int | None = None, show: bool = True
+) -> Iterator[T]:
     """Yield `items` behind a progress bar named `what`, on standard error."""
     if not show:
         yield from items
@@ -23,7 +25,13 @@ def track(items: Iterable[T], what: str, total: int | None = None, show: bool = 
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         yield from bar.track(items, total=total, description=what)

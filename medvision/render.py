@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def display_window(volume: Volume) -> Window:
     return Window(float(low + high) / 2, float(max(high - low, 1e-6)))
 
 
-def plane_pixels(volume: Volume, plane: Plane, index: int) -> NDArray[np.generic]:
+def plane_pixels(volume: Volume, plane: Plane, index: int) -> NDArray[Any]:
     """Return one plane of a volume oriented RAS, (height, width), as it is looked at."""
     cut = np.take(volume.array[0], index, axis=plane.axis)  # (low axis, high axis)
     width_first = cut if plane.across < plane.down else cut.T
@@ -179,16 +179,20 @@ class Picture:
     @property
     def scale(self) -> float:
         """Pixels per mm, such that the longest side of the block fills a panel."""
-        sides = [(s.stop - s.start) * mm for s, mm in zip(self.block, self.scan.spacing, strict=True)]
-        return PANEL / max(sides)
+        sides = [
+            (s.stop - s.start) * mm for s, mm in zip(self.block, self.scan.spacing, strict=True)
+        ]
+        return float(PANEL / max(sides))
 
     def panel(self, plane: Plane) -> Image.Image:
         """Draw one plane on a square panel."""
         inside = [s for axis, s in enumerate(self.block) if axis != plane.axis]
         at = self.center[plane.axis]
         gray = self._cut(self.scan, plane, at, inside)
-        size = (max(1, round(gray.shape[1] * self.scan.spacing[plane.across] * self.scale)),
-                max(1, round(gray.shape[0] * self.scan.spacing[plane.down] * self.scale)))
+        size = (
+            max(1, round(gray.shape[1] * self.scan.spacing[plane.across] * self.scale)),
+            max(1, round(gray.shape[0] * self.scan.spacing[plane.down] * self.scale)),
+        )
         finite = np.nan_to_num(gray.astype(np.float32), nan=self.window.low)
         level = ((finite - self.window.low) / self.window.width).clip(0, 1) * 255
         shown = Image.fromarray(level.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
@@ -206,15 +210,14 @@ class Picture:
         self._annotate(ImageDraw.Draw(panel), plane, at)
         return panel
 
-    def _cut(
-        self, volume: Volume, plane: Plane, at: int, inside: Sequence[slice]
-    ) -> NDArray[np.generic]:
+    def _cut(self, volume: Volume, plane: Plane, at: int, inside: Sequence[slice]) -> NDArray[Any]:
         """Return a plane's pixels inside the block."""
         pixels = plane_pixels(volume, plane, at)
         height, width = pixels.shape
         across, down = inside  # both axes run against the picture
-        return pixels[height - down.stop : height - down.start,
-                      width - across.stop : width - across.start]
+        return pixels[
+            height - down.stop : height - down.start, width - across.stop : width - across.start
+        ]
 
     def _paint(self, pixels: NDArray[np.float32], mask: NDArray[np.bool_], color: Color) -> None:
         large = _enlarge(mask, (pixels.shape[1], pixels.shape[0]))
@@ -225,16 +228,19 @@ class Picture:
     def _annotate(self, draw: ImageDraw.ImageDraw, plane: Plane, at: int) -> None:
         half, edge = PANEL // 2, 4
         if self.scan.info.spacing_known:
-            places = ((edge, half, "lm"), (PANEL - edge, half, "rm"),
-                      (half, edge, "ma"), (half, PANEL - edge, "md"))
+            places = (
+                (edge, half, "lm"),
+                (PANEL - edge, half, "rm"),
+                (half, edge, "ma"),
+                (half, PANEL - edge, "md"),
+            )
             for (x, y, anchor), letter in zip(places, plane.letters, strict=True):
                 _text(draw, (x, y), letter, INK, 16, anchor)
             bar_mm = next(mm for mm in (100, 50, 20, 10, 5, 2, 1, 0) if mm * self.scale < PANEL / 2)
-            length, y = bar_mm * self.scale, PANEL - 8
             if bar_mm:
-                x = PANEL - 8 - length
-                draw.line((x, y, x + length, y), fill=INK, width=2)
-                _text(draw, (x + length, y - 4), f"{bar_mm} mm", INK, 12, "rd")
+                end, y = PANEL - 8, PANEL - 8
+                draw.line((end - bar_mm * self.scale, y, end, y), fill=INK, width=2)
+                _text(draw, (end, y - 4), f"{bar_mm} mm", INK, 12, "rd")
         _text(draw, (edge, edge), f"{plane.name} {at + 1}/{self.scan.shape[plane.axis]}", INK, 12)
 
 
@@ -285,7 +291,9 @@ def _remarks(volume: Volume, window: Window) -> str:
 
 
 def _sheet(
-    rows: Sequence[Sequence[Image.Image]], title: str, legend: Sequence[tuple[str, Color]],
+    rows: Sequence[Sequence[Image.Image]],
+    title: str,
+    legend: Sequence[tuple[str, Color]],
     remarks: str,
 ) -> Image.Image:
     """Put panels, title, legend and remarks on one page."""
@@ -312,9 +320,7 @@ def _sheet(
     return page
 
 
-def _wrap(
-    legend: Sequence[tuple[str, Color]], width: int
-) -> list[list[tuple[str, Color]]]:
+def _wrap(legend: Sequence[tuple[str, Color]], width: int) -> list[list[tuple[str, Color]]]:
     """Break a legend into lines."""
     lines: list[list[tuple[str, Color]]] = [[]]
     used = 0
@@ -333,8 +339,19 @@ def _width(words: str, size: int) -> int:
 
 
 def _text(
-    draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, color: Color, size: int,
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    words: str,
+    color: Color,
+    size: int,
     anchor: str = "la",
 ) -> None:
-    draw.text(at, words, fill=color, font=ImageFont.load_default(size), anchor=anchor,
-              stroke_width=1, stroke_fill=PAPER)
+    draw.text(
+        at,
+        words,
+        fill=color,
+        font=ImageFont.load_default(size),
+        anchor=anchor,
+        stroke_width=1,
+        stroke_fill=PAPER,
+    )

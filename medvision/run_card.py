@@ -67,9 +67,13 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
         "case_id": job.case_id,
         "source": str(job.source),
         "series": job.series,
-        "box": None if job.box is None else {
-            "low": list(job.box.low), "high": list(job.box.high),
-            "name": job.box.name, "space": job.box.space,
+        "box": None
+        if job.box is None
+        else {
+            "low": list(job.box.low),
+            "high": list(job.box.high),
+            "name": job.box.name,
+            "space": job.box.space,
         },
         "status": outcome.row["status"],
         "reason": outcome.row.get("reason", ""),
@@ -97,7 +101,9 @@ def read_run_card(path: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DecodeError(f"{path} cannot be read as a run card: {error}.") from None
-    missing = {"model", "cases", "resolved", "formats"} - set(card if isinstance(card, dict) else ())
+    missing = {"model", "cases", "resolved", "formats"} - set(
+        card if isinstance(card, dict) else ()
+    )
     if missing:
         raise DecodeError(f"{path} is no run card: it lacks {', '.join(sorted(missing))}.")
     return dict(card)
@@ -129,8 +135,10 @@ def device_name(device: torch.device) -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")),
-                platform.processor())
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def package_versions() -> dict[str, str]:

@@ -182,8 +182,9 @@ def build_dataclass(kind: type[_T], data: Any) -> _T:
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     strange = sorted(set(data) - set(known))
     if strange:
-        raise SpecError(f"Unknown {kind.__name__} settings: {', '.join(strange)}. "
-                        f"Known: {', '.join(known)}.")
+        raise SpecError(
+            f"Unknown {kind.__name__} settings: {', '.join(strange)}. Known: {', '.join(known)}."
+        )
     try:
         return kind(**{key: _tuples(value) for key, value in data.items()})
     except (TypeError, ValueError) as error:

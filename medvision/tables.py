@@ -30,7 +30,10 @@ def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out:
             row["case_id"],
             *("" if ml in (None, "") else f"{ml:.2f}" for ml in volumes),
             f"{row['seconds']:.1f}",
-            "[red]failed[/]" if outcome.failed else "[yellow]see below[/]" if row["warnings"]
+            "[red]failed[/]"
+            if outcome.failed
+            else "[yellow]see below[/]"
+            if row["warnings"]
             else "ok",
         )
     console.print(table)
@@ -42,7 +45,9 @@ def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out:
     console.print(
         f"{len(outcomes) - failed} done, {failed} failed. Table: {out / RESULTS}, "
         f"pictures and masks beside it; run card: {out / RUN_CARD}",
-        markup=False, highlight=False, soft_wrap=True,
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
     )
 
 

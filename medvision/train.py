@@ -29,10 +29,10 @@ from medvision.evaluate import Score, evaluate, score_table, write_scores
 from medvision.files import atomic_path
 from medvision.losses import SupervisedDice
 from medvision.models import build_model
-from medvision.train_log import TrainingLog
 from medvision.predictor import Predictor
 from medvision.progress import track
 from medvision.spec import ModelSpec, TrainConfig
+from medvision.train_log import TrainingLog
 
 CHECKPOINT, METRICS, MODEL = "checkpoint.pt", "metrics.csv", "model"
 QUICK_CASES = 6  # validation cases looked at while training
@@ -92,11 +92,12 @@ class TrainState:
 
     def __init__(self, fabric: Fabric, spec: ModelSpec, config: TrainConfig) -> None:
         self.memory = memory_format(fabric, config)
-        network = build_model(spec).to(memory_format=self.memory)
+        network = build_model(spec)
+        network.to(memory_format=self.memory)  # type: ignore[call-overload]
         self.fabric, self.spec, self.config, self.step = fabric, spec, config, 0
         self.network = network
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-        self.average = self.average.to(fabric.device)
+        averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, fabric.device, multi_avg_fn=averaging)
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
         self.model, self.optimizer = fabric.setup(network, optimizer)
 
@@ -131,7 +132,9 @@ class TrainState:
             raise TrainingError(f"{path} cannot be read: {error}.") from None
         mine = (self.spec.to_json(), json.dumps(asdict(self.config)))
         if (found["spec"], found["config"]) != mine:
-            raise TrainingError(f"{path} belongs to a run with other settings; name another folder.")
+            raise TrainingError(
+                f"{path} belongs to a run with other settings; name another folder."
+            )
         self.step = found["step"]
         self.network.load_state_dict(found["network"])
         self.average.load_state_dict(found["average"])
@@ -194,7 +197,9 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     warm = config.warmup * config.steps
     if step < warm:
         return config.learning_rate * (step + 1) / (warm + 1)
-    return config.learning_rate * (1 + math.cos(math.pi * (step - warm) / (config.steps - warm))) / 2
+    return (
+        config.learning_rate * (1 + math.cos(math.pi * (step - warm) / (config.steps - warm))) / 2
+    )
 
 
 @contextmanager
@@ -228,7 +233,9 @@ def training_card(
     groups = len({case.group for case in cases})
     result = (
         f"On {len(val_cases)} validation cases, none of whose groups were trained on:\n\n"
-        f"{score_table(scores)}\n" if scores else "No case was held back: not validated.\n"
+        f"{score_table(scores)}\n"
+        if scores
+        else "No case was held back: not validated.\n"
     )
     settings = ", ".join(f"{key} {value}" for key, value in asdict(config).items())
     return (

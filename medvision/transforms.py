@@ -138,8 +138,9 @@ def resample(image: Tensor, affine: Affine, grid: Grid) -> Tensor:
     step = torch.from_numpy(np.linalg.inv(affine) @ grid.affine)  # new index → old index
     sizes = torch.tensor(image.shape[1:], dtype=torch.float64)
     # grid_sample counts from -1 to 1 over a side, edges included
-    step = torch.cat([(2 * step[:3, :3]) / sizes[:, None],
-                      ((2 * step[:3, 3] + 1) / sizes - 1)[:, None]], dim=1)  # (3, 4)
+    step = torch.cat(
+        [(2 * step[:3, :3]) / sizes[:, None], ((2 * step[:3, 3] + 1) / sizes - 1)[:, None]], dim=1
+    )  # (3, 4)
     i, j, k = grid.shape
     slabs = []
     for start in range(0, i, SLAB):

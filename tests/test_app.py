@@ -18,15 +18,16 @@ from medvision.outputs.nifti import save_nifti
 from medvision.volume import Volume
 
 PAGE = Path(__file__).parents[1] / "apps" / "medvision_app.py"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
     brain = template()
-    save_nifti(Volume(brain.array, brain.affine, brain.info),
-               folder / "brain.nii.gz")
+    save_nifti(Volume(brain.array, brain.affine, brain.info), folder / "brain.nii.gz")
     return folder
 
 
@@ -48,7 +49,8 @@ def test_a_model_runs_and_its_result_is_shown(page):
     assert 3.5 < table["ml"].sum() < 6
     # the sliders went to what was found: left of the middle, behind the front, low
     assert [page.slider(key=f"axis{a}").value for a in range(3)] == pytest.approx(
-        [98 - 26, 134 - 22, 72 - 14], abs=5)
+        [98 - 26, 134 - 22, 72 - 14], abs=5
+    )
     page.selectbox(key="where").select("mni:right-hippocampus").run()
     assert not page.dataframe  # another question has no answer yet
 
@@ -78,8 +80,13 @@ def served(scans):
     port = free_port()
     command = [sys.executable, "-m", "medvision", "app", str(scans), "--port", str(port)]
     environment = {**os.environ, "STREAMLIT_SERVER_HEADLESS": "true"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
         try:
             for _ in range(120):
                 try:

@@ -28,8 +28,15 @@ BALL = Ellipsoid((12.0, 12, 12), (7, 6, 5))
 def model(tmp_path_factory):
     """A small network with random weights: what it finds means nothing, but it runs."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    spec = ModelSpec("tiny", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16),
-                     network={"features": (4, 8)})
+    spec = ModelSpec(
+        "tiny",
+        "segmentation",
+        "unet3d",
+        ("a", "b"),
+        (1, 1, 1),
+        (16, 16, 16),
+        network={"features": (4, 8)},
+    )
     torch.manual_seed(0)
     return save_model(folder, spec, build_model(spec).state_dict(), "# tiny\n")
 
@@ -39,8 +46,9 @@ def scans(tmp_path):
     """Three good scans, two bad files, and something else."""
     folder = tmp_path / "scans"
     for number in range(3):
-        image, _ = ellipsoid_phantom((24, 26, 22), np.diag([-1, -1, 1, 1]) @ np.eye(4), [BALL],
-                                     noise=5, seed=number)
+        image, _ = ellipsoid_phantom(
+            (24, 26, 22), np.diag([-1, -1, 1, 1]) @ np.eye(4), [BALL], noise=5, seed=number
+        )
         save_nifti(image, folder / f"scan{number}.nii.gz")
     (folder / "empty.nii").touch()
     (folder / "text.nii.gz").write_text("no image")
@@ -67,13 +75,22 @@ def test_bad_studies_are_rows_and_the_others_finish(model, scans, tmp_path):
     assert result.exit_code == 1, result.output
     rows = rows_of(out)
     assert {k: r["status"] for k, r in rows.items()} == {
-        "scan0": "ok", "scan1": "ok", "scan2": "ok", "empty": "failed", "text": "failed"}
+        "scan0": "ok",
+        "scan1": "ok",
+        "scan2": "ok",
+        "empty": "failed",
+        "text": "failed",
+    }
     assert "empty (0 bytes)" in rows["empty"]["reason"]
     assert "no NIfTI header" in rows["text"]["reason"]
     assert "3 done, 2 failed" in result.output
     assert sorted(p.name for p in out.iterdir()) == sorted(
-        ["results.csv", "run.json", *(f"scan{n}{s}" for n in range(3)
-                                      for s in (".json", ".nii.gz", ".png"))])
+        [
+            "results.csv",
+            "run.json",
+            *(f"scan{n}{s}" for n in range(3) for s in (".json", ".nii.gz", ".png")),
+        ]
+    )
 
 
 def test_the_mask_has_the_grid_of_its_scan(model, scans, tmp_path):
@@ -90,8 +107,19 @@ def test_the_mask_has_the_grid_of_its_scan(model, scans, tmp_path):
 
 def test_the_run_card_repeats_the_run_to_the_byte(model, scans, tmp_path):
     out = tmp_path / "out"
-    run("predict", scans, "--model", model, "--out", out, "--device", "cpu", "-q",
-        "--box", "-20:-3,-20:-3,3:20")
+    run(
+        "predict",
+        scans,
+        "--model",
+        model,
+        "--out",
+        out,
+        "--device",
+        "cpu",
+        "-q",
+        "--box",
+        "-20:-3,-20:-3,3:20",
+    )
     card = json.loads((out / "run.json").read_text())
     assert card["resolved"]["device"] == "cpu"
     assert card["resolved"]["threads"] == torch.get_num_threads()
@@ -130,8 +158,18 @@ def test_results_inside_the_input_are_not_taken_for_scans(model, scans):
 
 
 def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
-    result = run("predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o",
-                 "--box", "-20:-4,-20:-4,4:20", "--box", "500:510,0:9,0:9")
+    result = run(
+        "predict",
+        scans / "scan0.nii.gz",
+        "--model",
+        model,
+        "--out",
+        tmp_path / "o",
+        "--box",
+        "-20:-4,-20:-4,4:20",
+        "--box",
+        "500:510,0:9,0:9",
+    )
     assert result.exit_code == 1
     rows = rows_of(tmp_path / "o")
     assert rows["scan0_box-1"]["status"] == "ok"
@@ -145,13 +183,17 @@ def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
         (["predict", "{empty}", "--model", "{model}", "--out", "o"], "No scan in"),
         (["predict", "{scans}/none.nii", "--model", "{model}", "--out", "o"], "No such file"),
         (["predict", "{scans}", "--model", "{model}", "--out", "o", "--box", "x"], "Box 'x'"),
-        (["predict", "{scans}", "--model", "{model}", "--out", "o", "--device", "abacus"],
-         "Unknown device"),
+        (
+            ["predict", "{scans}", "--model", "{model}", "--out", "o", "--device", "abacus"],
+            "Unknown device",
+        ),
         (["predict", "{scans}", "--model", "{scans}", "--out", "o"], "spec.json"),
         (["replay", "{scans}"], "run.json"),
         (["train", "{scans}/none.csv", "--out", "o", "--classes", "a"], "No such file"),
-        (["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "o.csv"],
-         "missing columns"),
+        (
+            ["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "o.csv"],
+            "missing columns",
+        ),
         (["datasets", "msd", "{scans}", "--out", "c.csv"], "no Decathlon task"),
         (["datasets", "msd", "{scans}", "--out", "c.csv", "--download", "Task99"], "Unknown task"),
     ],

@@ -111,7 +111,7 @@ def test_every_case_is_seen_once_an_epoch():
 
 
 def test_space_changes_image_and_labels_together():
-    still = {k: 0.0 for k in ("gamma", "bias", "level", "blur", "coarse", "noise")}
+    still = dict.fromkeys(("gamma", "bias", "level", "blur", "coarse", "noise"), 0.0)
     patches = Patches([item()], SPEC, Augment(**still), seed=1)
     for index in range(8):
         patch = patches[index]
@@ -123,8 +123,18 @@ def test_space_changes_image_and_labels_together():
 
 
 def test_mirroring_swaps_left_and_right_alone():
-    plain = Augment(flip=1.0, still=1.0, shift=0.0, warp=0.0, gamma=0, bias=0, level=0, blur=0,
-                    coarse=0, noise=0)
+    plain = Augment(
+        flip=1.0,
+        still=1.0,
+        shift=0.0,
+        warp=0.0,
+        gamma=0,
+        bias=0,
+        level=0,
+        blur=0,
+        coarse=0,
+        noise=0,
+    )
     spec = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (20, 24, 18))
     whole = item()
     patch = Patches([whole], spec, plain, seed=0)[0]

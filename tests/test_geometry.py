@@ -32,6 +32,7 @@ sizes = st.floats(0.2, 6.0)
 
 def turned(a: float, b: float, c: float, spacing=(1.0, 1.0, 1.0)) -> np.ndarray:
     """An affine turned by three Euler angles in radians."""
+
     def turn(angle, i, j):
         m = np.eye(4)
         m[i, i] = m[j, j] = np.cos(angle)
@@ -100,7 +101,10 @@ def test_obliquity_is_the_angle_of_the_tilt():
 def test_resizing_keeps_the_outer_edges():
     affine = turned(0.3, 0, 0, (1, 2, 3))
     new = resized_affine(affine, (10, 20, 30), (20, 20, 10))
-    for old_corner, new_corner in (((-0.5,) * 3, (-0.5,) * 3), ((9.5, 19.5, 29.5), (19.5, 19.5, 9.5))):
+    for old_corner, new_corner in (
+        ((-0.5,) * 3, (-0.5,) * 3),
+        ((9.5, 19.5, 29.5), (19.5, 19.5, 9.5)),
+    ):
         assert np.allclose(to_world(affine, old_corner), to_world(new, new_corner))
 
 

@@ -32,8 +32,10 @@ def brain():
 
 @pytest.fixture(scope="module")
 def masks(predictor, brain):
-    return {side: predictor.predict(Study("mni", {"image": brain}),
-                                    BOXES[f"mni:{side}-hippocampus"]) for side in SIDES}
+    return {
+        side: predictor.predict(Study("mni", {"image": brain}), BOXES[f"mni:{side}-hippocampus"])
+        for side in SIDES
+    }
 
 
 def mask_at(mask: Volume, points: np.ndarray) -> np.ndarray:
@@ -110,10 +112,13 @@ def test_an_oblique_scan_is_segmented_nearly_as_well(predictor, degrees, axis):
         crop = read_volume(CROPS / "imagesTr" / f"hippocampus_{case}.nii.gz")
         truth = read_volume(CROPS / "labelsTr" / f"hippocampus_{case}.nii.gz")
         oblique = resampled(crop, degrees, axis, 0.8)
-        straight, turned = (predictor.predict(Study("a", {"image": v})).mask
-                            for v in (crop, oblique))
+        straight, turned = (
+            predictor.predict(Study("a", {"image": v})).mask for v in (crop, oblique)
+        )
         masks = [fine(mask, crop) for mask in (truth, straight, turned)]
-        scores.append([dice(masks[1], masks[2]), dice(masks[0], masks[1]), dice(masks[0], masks[2])])
+        scores.append(
+            [dice(masks[1], masks[2]), dice(masks[0], masks[1]), dice(masks[0], masks[2])]
+        )
     agree, before, after = np.mean(scores, axis=0)
     assert agree >= 0.90
     assert after >= before - 0.03

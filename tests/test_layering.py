@@ -71,8 +71,9 @@ def test_no_circle():
     for name, path in MODULES.items():
         if name == "__init__":
             continue
-        inside = {i.removeprefix("medvision.") for i in imports_of(path)
-                  if i.startswith("medvision.")}
+        inside = {
+            i.removeprefix("medvision.") for i in imports_of(path) if i.startswith("medvision.")
+        }
         graph[name] = {i for i in inside if i in MODULES and i != name}
     done: set[str] = set()
 

@@ -11,8 +11,15 @@ from medvision.models import build_model
 from medvision.models.unet import UNet
 from medvision.spec import ModelSpec
 
-SPEC = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16),
-                 network={"features": (4, 8, 12)})
+SPEC = ModelSpec(
+    "m",
+    "segmentation",
+    "unet3d",
+    ("a", "b"),
+    (1, 1, 1),
+    (16, 16, 16),
+    network={"features": (4, 8, 12)},
+)
 
 
 @pytest.mark.parametrize(("dims", "size"), [(2, (16, 24)), (3, (8, 16, 12))])

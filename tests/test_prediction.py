@@ -21,8 +21,11 @@ def grid(spacing, shape, turn=0.0):
 
 @pytest.mark.parametrize(
     ("spacing", "shape", "turn"),
-    [((1, 1, 1), (50, 50, 40), 0.0), ((0.5, 0.7, 2.0), (100, 80, 20), 0.0),
-     ((0.6, 0.6, 0.6), (90, 90, 60), 0.5)],
+    [
+        ((1, 1, 1), (50, 50, 40), 0.0),
+        ((0.5, 0.7, 2.0), (100, 80, 20), 0.0),
+        ((0.6, 0.6, 0.6), (90, 90, 60), 0.5),
+    ],
 )
 def test_volume_and_centroid_of_an_ellipsoid(spacing, shape, turn):
     _, mask = ellipsoid_phantom(shape, grid(spacing, shape, turn), [BALL])
@@ -47,7 +50,12 @@ def test_a_structure_cut_by_what_the_model_saw_touches_the_border():
 def test_an_absent_structure_has_no_place():
     _, mask = ellipsoid_phantom((9, 9, 9), np.eye(4), [])
     found = measure_structure(mask, 1, "ball", (slice(0, 9),) * 3)
-    assert (found.voxels, found.ml, found.centroid_mm, found.touches_border) == (0, 0.0, None, False)
+    assert (found.voxels, found.ml, found.centroid_mm, found.touches_border) == (
+        0,
+        0.0,
+        None,
+        False,
+    )
 
 
 def test_a_picture_without_calibration_has_no_millimeters():
@@ -60,8 +68,9 @@ def test_a_picture_without_calibration_has_no_millimeters():
 
 def test_dictionary_holds_the_grid_and_every_structure():
     _, mask = ellipsoid_phantom((50, 50, 40), grid((1, 1, 1), (50, 50, 40)), [BALL])
-    said = Prediction("case", "model", ("ball", "other"), mask, (slice(0, 50), slice(0, 50),
-                                                                 slice(0, 40))).to_dict()
+    said = Prediction(
+        "case", "model", ("ball", "other"), mask, (slice(0, 50), slice(0, 50), slice(0, 40))
+    ).to_dict()
     assert [s["name"] for s in said["structures"]] == ["ball", "other"]
     assert said["grid"]["shape"] == [50, 50, 40]
     assert said["region"] == [[0, 50], [0, 50], [0, 40]]

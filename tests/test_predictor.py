@@ -20,8 +20,15 @@ from medvision.study import Study
 from medvision.volume import SeriesInfo, Volume
 
 BALL = Ellipsoid((3.0, -5, 8), (20, 26, 17))
-SPEC = ModelSpec("bright", "segmentation", "unet3d", ("ball",), (1.0, 1.0, 1.0), (32, 32, 32),
-                 intensity=Intensity("window", low=0, high=100))
+SPEC = ModelSpec(
+    "bright",
+    "segmentation",
+    "unet3d",
+    ("ball",),
+    (1.0, 1.0, 1.0),
+    (32, 32, 32),
+    intensity=Intensity("window", low=0, high=100),
+)
 
 
 class Bright(nn.Module):
@@ -125,10 +132,16 @@ def test_what_the_reader_had_to_decide_is_passed_on():
 @pytest.mark.parametrize(
     ("volume", "kind", "says"),
     [
-        (Volume(np.zeros((1, 4, 4, 1)), np.eye(4), SeriesInfo(spacing_known=False)), SpecError,
-         "without a known voxel size"),
-        (Volume(np.zeros((2, 4, 4, 4)), np.eye(4), SeriesInfo(channels="time")), SpecError,
-         r"has 2 \(time\)"),
+        (
+            Volume(np.zeros((1, 4, 4, 1)), np.eye(4), SeriesInfo(spacing_known=False)),
+            SpecError,
+            "without a known voxel size",
+        ),
+        (
+            Volume(np.zeros((2, 4, 4, 4)), np.eye(4), SeriesInfo(channels="time")),
+            SpecError,
+            r"has 2 \(time\)",
+        ),
         (Volume(np.full((1, 4, 4, 4), np.nan), np.eye(4)), SpecError, "no finite voxel"),
     ],
 )
@@ -154,7 +167,9 @@ def test_the_model_grid_holds_all_of_an_oblique_scan():
 
     scan = smooth_phantom(*grid((25, 10, 40), (1, 1, 2)))
     prepared = preprocess(scan, SPEC)
-    edges = to_world(np.linalg.inv(prepared.grid.affine), to_world(scan.affine, corners(scan.shape)))
+    edges = to_world(
+        np.linalg.inv(prepared.grid.affine), to_world(scan.affine, corners(scan.shape))
+    )
     assert edges.min() >= -0.5 - 1e-6
     assert (edges.max(axis=0) <= np.asarray(prepared.grid.shape) - 0.5 + 1e-6).all()
 

@@ -11,11 +11,18 @@ from medvision.volume import SeriesInfo, Volume, Window
 
 AFFINE = np.diag([1.0, 1, 2, 1])
 AFFINE[:3, 3] = (-15, -20, -24)
-POINTS = {"R": (12, 0, 0), "L": (-12, 0, 0), "A": (0, 17, 0), "P": (0, -17, 0), "S": (0, 0, 20),
-          "I": (0, 0, -20)}  # RAS mm
+POINTS = {
+    "R": (12, 0, 0),
+    "L": (-12, 0, 0),
+    "A": (0, 17, 0),
+    "P": (0, -17, 0),
+    "S": (0, 0, 20),
+    "I": (0, 0, -20),
+}  # RAS mm
+ALL_POINTS = tuple(POINTS.values())
 
 
-def scan(orientation="RAS", points=POINTS.values()):
+def scan(orientation="RAS", points=ALL_POINTS):
     balls = [Ellipsoid(p, (2.5, 2.5, 2.5), value=100) for p in points]
     return ellipsoid_phantom((31, 41, 25), AFFINE, balls)[0].reoriented(orientation)
 
@@ -34,10 +41,14 @@ def test_a_letter_stands_where_its_end_of_the_patient_is(orientation, plane, edg
 def test_the_picture_does_not_depend_on_the_order_of_the_axes():
     pictures = []
     for orientation in ("RAS", "LPI", "ASR"):
-        image, mask = ellipsoid_phantom((31, 41, 25), AFFINE, [Ellipsoid((5, 3, 2), (6, 8, 10))],
-                                        noise=5)
-        pictures.append(np.asarray(overlay_png(image.reoriented(orientation),
-                                               mask.reoriented(orientation), ["ball"])))
+        image, mask = ellipsoid_phantom(
+            (31, 41, 25), AFFINE, [Ellipsoid((5, 3, 2), (6, 8, 10))], noise=5
+        )
+        pictures.append(
+            np.asarray(
+                overlay_png(image.reoriented(orientation), mask.reoriented(orientation), ["ball"])
+            )
+        )
     assert np.array_equal(pictures[0], pictures[1])
     assert np.array_equal(pictures[0], pictures[2])
 
@@ -48,10 +59,14 @@ def shares(picture, color):
 
 def test_each_structure_has_its_color_and_others_have_not():
     image, mask = ellipsoid_phantom(
-        (31, 41, 25), AFFINE, [Ellipsoid((5, 0, 0), (4, 8, 10)), Ellipsoid((-5, 0, 0), (4, 8, 9), 2)])
+        (31, 41, 25),
+        AFFINE,
+        [Ellipsoid((5, 0, 0), (4, 8, 10)), Ellipsoid((-5, 0, 0), (4, 8, 9), 2)],
+    )
     both = overlay_png(image, mask, ["right", "left"])
-    one = overlay_png(image, mask.with_array(np.where(mask.array == 2, 0, mask.array)),
-                      ["right", "left"])
+    one = overlay_png(
+        image, mask.with_array(np.where(mask.array == 2, 0, mask.array)), ["right", "left"]
+    )
     assert shares(both, label_color(1)) > 0.002
     assert shares(both, label_color(2)) > 0.002
     assert shares(one, label_color(2)) < 0.001  # the legend's square alone
@@ -65,8 +80,9 @@ def test_the_frame_shows_what_the_model_saw():
 
 
 def test_anisotropic_voxels_are_drawn_to_scale():
-    image, mask = ellipsoid_phantom((60, 60, 12), np.diag([1.0, 1, 5, 1]),
-                                    [Ellipsoid((30, 30, 30), (20, 20, 20), value=0)])
+    image, mask = ellipsoid_phantom(
+        (60, 60, 12), np.diag([1.0, 1, 5, 1]), [Ellipsoid((30, 30, 30), (20, 20, 20), value=0)]
+    )
     picture = np.asarray(overlay_png(image.with_array(image.array * 0), mask, ["ball"]))
     coronal = picture[40:340, 320:620].astype(int)
     colored = np.argwhere(np.ptp(coronal, axis=-1) > 40)

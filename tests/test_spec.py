@@ -9,8 +9,14 @@ from medvision.spec import Fingerprint, Intensity, ModelSpec, TrainConfig
 
 RANGES = ((30.0, 40.0), (45.0, 60.0), (30.0, 45.0))
 SPEC = ModelSpec(
-    "m", "segmentation", "unet3d", ("a", "b"), (1.0, 1.0, 1.2), (40, 56, 40),
-    network={"features": (16, 32)}, intensity=Intensity("window", low=-50.0, high=150.0),
+    "m",
+    "segmentation",
+    "unet3d",
+    ("a", "b"),
+    (1.0, 1.0, 1.2),
+    (40, 56, 40),
+    network={"features": (16, 32)},
+    intensity=Intensity("window", low=-50.0, high=150.0),
     fingerprint=Fingerprint(3, RANGES, RANGES, (0.4, 0.6), (10.0, 90.0)),
 )
 
@@ -21,10 +27,15 @@ def test_json_round_trip():
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"task": "poetry"}, "Unknown task"), ({"spacing": [1, 1, 0]}, "above 0"),
-     ({"colour": 1}, "Unknown ModelSpec settings: colour"), ({"overlap": 1.5}, "Overlap"),
-     ({"class_names": ["a", "a"]}, "differ"), ({"intensity": {"rule": "magic"}}, "zscore, window"),
-     ({"intensity": 3}, "table of settings")],
+    [
+        ({"task": "poetry"}, "Unknown task"),
+        ({"spacing": [1, 1, 0]}, "above 0"),
+        ({"colour": 1}, "Unknown ModelSpec settings: colour"),
+        ({"overlap": 1.5}, "Overlap"),
+        ({"class_names": ["a", "a"]}, "differ"),
+        ({"intensity": {"rule": "magic"}}, "zscore, window"),
+        ({"intensity": 3}, "table of settings"),
+    ],
 )
 def test_a_wrong_setting_is_named(change, says):
     with pytest.raises(SpecError, match=says):

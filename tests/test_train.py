@@ -85,8 +85,10 @@ def test_a_run_with_other_settings_is_not_resumed(cases, spec, tmp_path):
 
 
 def test_a_loss_that_is_no_number_names_its_cases(cases, spec, tmp_path, monkeypatch):
-    monkeypatch.setattr("medvision.train.SupervisedDice.forward",
-                        lambda self, logits, labels: logits[0].sum() * torch.nan)
+    monkeypatch.setattr(
+        "medvision.train.SupervisedDice.forward",
+        lambda self, logits, labels: logits[0].sum() * torch.nan,
+    )
     with pytest.raises(TrainingError, match=r"nan at step 0, on cases case\d, case\d"):
         train(read_cases(cases)[:4], [], spec, CONFIG, tmp_path, "cpu", show=False)
     assert not (tmp_path / "model").exists()
@@ -94,8 +96,9 @@ def test_a_loss_that_is_no_number_names_its_cases(cases, spec, tmp_path, monkeyp
 
 def test_folds_hold_every_case_out_once(cases, tmp_path):
     quick = TrainConfig(steps=2, batch_size=1)
-    runs = train_folds(cases, tmp_path, quick, class_names=("ball",), folds=3, width=4,
-                       device="cpu", show=False)
+    runs = train_folds(
+        cases, tmp_path, quick, class_names=("ball",), folds=3, width=4, device="cpu", show=False
+    )
     held = [score.case_id for run in runs for score in run.scores]
     assert sorted(held) == [f"case{i}" for i in range(6)]
     assert "All folds" in (tmp_path / "summary.md").read_text()

@@ -45,8 +45,12 @@ def test_flips_and_permutations_are_undone_to_the_voxel(orientation):
 
 @pytest.mark.parametrize(
     ("degrees", "spacing", "dice"),
-    [(0, (0.7, 0.7, 2.5), 0.93), (25, (0.8, 0.8, 0.8), 0.97), (40, (1, 1, 1), 0.95),
-     (3, (1.2, 0.9, 1), 0.96)],
+    [
+        (0, (0.7, 0.7, 2.5), 0.93),
+        (25, (0.8, 0.8, 0.8), 0.97),
+        (40, (1, 1, 1), 0.95),
+        (3, (1.2, 0.9, 1), 0.96),
+    ],
 )
 def test_other_grids_come_back_in_place(degrees, spacing, dice):
     shape = (60, 60, 50)
@@ -65,8 +69,10 @@ def test_resampling_follows_the_world():
     affine = check_affine(turned_affine(20, (1.5, 1, 2)))
     index = np.stack(np.meshgrid(*[np.arange(n) for n in (30, 40, 20)], indexing="ij"), axis=-1)
     ramp = to_world(affine, index) @ [1.0, -2.0, 0.5]  # linear in the world
-    grid = Grid((7, 6, 5), check_affine(turned_affine(-10, (1, 1, 1), to_world(affine, (15, 20, 10)),
-                                                      (7, 6, 5))))
+    grid = Grid(
+        (7, 6, 5),
+        check_affine(turned_affine(-10, (1, 1, 1), to_world(affine, (15, 20, 10)), (7, 6, 5))),
+    )
     found = resample(torch.from_numpy(ramp)[None], affine, grid)[0].numpy()
     where = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
     assert (to_voxel(affine, to_world(grid.affine, where)) >= 0).all()

@@ -18,6 +18,12 @@ def write_phantom_cases(folder: Path, count: int = 6) -> Path:
         image, mask = ellipsoid_phantom((22, 24, 20), np.eye(4), [ball], noise=8, seed=number)
         save_nifti(image, folder / f"i{number}.nii.gz")
         save_nifti(mask, folder / f"m{number}.nii.gz")
-        rows.append({"case_id": f"case{number}", "image": f"i{number}.nii.gz",
-                     "mask": f"m{number}.nii.gz", "group": f"g{number // 2}"})
+        rows.append(
+            {
+                "case_id": f"case{number}",
+                "image": f"i{number}.nii.gz",
+                "mask": f"m{number}.nii.gz",
+                "group": f"g{number // 2}",
+            }
+        )
     return write_cases(folder / "cases.csv", rows)

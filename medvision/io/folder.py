@@ -16,8 +16,24 @@ from medvision.io.nifti import is_nifti, nifti_stem
 from medvision.io.raster import is_raster
 
 DICOM_SUFFIXES = (".dcm", ".ima")  # files so named are DICOM or broken, never passed over
-PLAIN_SUFFIXES = (".txt", ".csv", ".json", ".tsv", ".md", ".xml", ".html", ".pdf", ".py", ".bval",
-                  ".bvec", ".yaml", ".yml", ".zip", ".gz", ".tar")
+PLAIN_SUFFIXES = (
+    ".txt",
+    ".csv",
+    ".json",
+    ".tsv",
+    ".md",
+    ".xml",
+    ".html",
+    ".pdf",
+    ".py",
+    ".bval",
+    ".bvec",
+    ".yaml",
+    ".yml",
+    ".zip",
+    ".gz",
+    ".tar",
+)
 RESULTS_MARK = "run.json"  # a folder that holds one is a result, not a scan
 
 
@@ -110,7 +126,8 @@ def name_studies(paths: Sequence[Path]) -> list[StudyRef]:
     names = []
     for mine in parts:
         depth = next(
-            d for d in range(1, len(mine) + 1)
+            d
+            for d in range(1, len(mine) + 1)
             if not any(mine[-d:] == other[-d:] for other in parts if other != mine)
         )
         names.append("_".join(mine[-depth:]))
@@ -128,6 +145,8 @@ def name_parts(path: Path) -> tuple[str, ...]:
     """Return the folders of a path and its stem, made safe for file names."""
     full = path.resolve()
     stem = nifti_stem(full) if is_nifti(full) else full.name if full.is_dir() else full.stem
-    safe = ["".join(c if c.isalnum() or c in "._-" else "_" for c in part).lstrip(".")
-            for part in (*full.parent.parts[1:], stem)]
+    safe = [
+        "".join(c if c.isalnum() or c in "._-" else "_" for c in part).lstrip(".")
+        for part in (*full.parent.parts[1:], stem)
+    ]
     return tuple(part or "study" for part in safe)

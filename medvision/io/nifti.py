@@ -58,8 +58,11 @@ def read_nifti(path: Path) -> Volume:
     except BAD_FILE:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
-        fits = ("gzip, as a .nii.gz is, but what it holds is cut short or no NIfTI header"
-                if zipped else "no NIfTI header")
+        fits = (
+            "gzip, as a .nii.gz is, but what it holds is cut short or no NIfTI header"
+            if zipped
+            else "no NIfTI header"
+        )
         raise DecodeError(f"{path} is not a readable NIfTI file: it holds {fits}.") from None
     if not isinstance(image, nib.Nifti1Image):  # Nifti2Image and pairs derive from it
         raise DecodeError(f"{path} is {type(image).__name__}, not NIfTI.")

@@ -7,6 +7,7 @@ leaky ReLU, strided convolutions down, transposed convolutions up.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -56,7 +57,7 @@ class UNetDecoder(nn.Module):
 
     def __init__(self, dims: int, channels: Sequence[int], convs: int) -> None:
         super().__init__()
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))[::-1]  # deepest first
+        pairs = list(pairwise(channels))[::-1]  # deepest first
         self.ups = nn.ModuleList(UP_CONV[dims](deep, skip, 2, stride=2) for skip, deep in pairs)
         self.joins = nn.ModuleList()
         for skip, _ in pairs:

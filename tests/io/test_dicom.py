@@ -45,8 +45,9 @@ def same_in_world(found, truth):
         assert np.allclose(*places, atol=2e-3), f"{value} lies at {places}"
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture],
-          deadline=None)
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     angles=st.tuples(*[st.floats(-180, 180)] * 3),
     spacing=st.tuples(*[st.floats(0.2, 6)] * 3),
@@ -248,8 +249,13 @@ def test_several_series_are_listed_until_one_is_chosen(tmp_path):
     flat = counted(grid())
     write_series(tmp_path, flat, number=2, description="T1 mprage", modality="MR")
     uid = None
-    for path in write_series(tmp_path / "b", flat.with_array(flat.array + 500), number=7,
-                             description="T2 flair", modality="MR"):
+    for path in write_series(
+        tmp_path / "b",
+        flat.with_array(flat.array + 500),
+        number=7,
+        description="T2 flair",
+        modality="MR",
+    ):
         path.rename(tmp_path / f"second-{path.name}")
         uid = pydicom.dcmread(tmp_path / f"second-{path.name}").SeriesInstanceUID
     with pytest.raises(SeriesError) as error:
@@ -259,9 +265,9 @@ def test_several_series_are_listed_until_one_is_chosen(tmp_path):
     for chosen in ("7", "flair", uid):
         assert read_volume(tmp_path, series=chosen).array.min() == 500
     assert read_volume(tmp_path, series="2").array.min() == 0
-    with pytest.raises(SeriesError, match="No series in .* fits 'pet'"):
+    with pytest.raises(SeriesError, match=r"No series in .* fits 'pet'"):
         read_volume(tmp_path, series="pet")
-    with pytest.raises(SeriesError, match="2 series in .* fit 'T'"):
+    with pytest.raises(SeriesError, match=r"2 series in .* fit 'T'"):
         read_volume(tmp_path, series="T")
 
 
@@ -291,14 +297,25 @@ def test_a_file_without_preamble_is_read(tmp_path):
     assert read_volume(bare).shape == (5, 6, 1)
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "MR_small_bigendian.dcm",
-                                  "MR_small_implicit.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm",
-                                  "MR_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CT_small.dcm",
+        "MR_small.dcm",
+        "MR_small_bigendian.dcm",
+        "MR_small_implicit.dcm",
+        "MR_small_RLE.dcm",
+        "JPEG2000.dcm",
+        "MR_small_jpeg_ls_lossless.dcm",
+        "JPGExtended.dcm",
+    ],
+)
 def test_real_files_hold_what_pydicom_decodes(name):
     path = get_testdata_file(name)
     data = pydicom.dcmread(path)
     expected = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(
-        data.get("RescaleIntercept", 0))
+        data.get("RescaleIntercept", 0)
+    )
     assert np.array_equal(read_volume(path).array[0, :, :, 0].T, expected)
 
 
@@ -306,8 +323,11 @@ def test_real_files_hold_what_pydicom_decodes(name):
 def test_a_real_series_lies_where_dcm2niix_puts_it(tmp_path, patient):
     if not T1[patient].is_dir():
         pytest.skip(f"needs dcm_qa_decubitus in {DATA}")
-    subprocess.run([dcm2niix.bin, "-z", "n", "-b", "n", "-f", "t1", "-o", str(tmp_path),
-                    str(T1[patient])], check=True, capture_output=True)
+    subprocess.run(
+        [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "t1", "-o", str(tmp_path), str(T1[patient])],
+        check=True,
+        capture_output=True,
+    )
     image = nib.load(tmp_path / "t1.nii")
     found = read_volume(T1[patient])
     theirs = Volume(np.asarray(image.dataobj)[None], check_affine(image.affine))

@@ -15,12 +15,24 @@ def touch(path, text="x"):
 
 
 def test_every_scan_is_one_study_in_order(tmp_path):
-    for name in ("b/t1.nii.gz", "a/t1.nii.gz", "a/t2.nii", "c/slices/IM1.dcm", "c/slices/IM2.dcm",
-                 "c/readme.txt", "xray.png"):
+    for name in (
+        "b/t1.nii.gz",
+        "a/t1.nii.gz",
+        "a/t2.nii",
+        "c/slices/IM1.dcm",
+        "c/slices/IM2.dcm",
+        "c/readme.txt",
+        "xray.png",
+    ):
         touch(tmp_path / name)
     found = [(r.case_id, r.path.relative_to(tmp_path).as_posix()) for r in find_studies(tmp_path)]
-    assert found == [("xray", "xray.png"), ("a_t1", "a/t1.nii.gz"), ("t2", "a/t2.nii"),
-                     ("b_t1", "b/t1.nii.gz"), ("slices", "c/slices")]
+    assert found == [
+        ("xray", "xray.png"),
+        ("a_t1", "a/t1.nii.gz"),
+        ("t2", "a/t2.nii"),
+        ("b_t1", "b/t1.nii.gz"),
+        ("slices", "c/slices"),
+    ]
 
 
 def test_a_scan_named_twice_is_one_study(tmp_path):
@@ -50,7 +62,9 @@ def test_a_folder_without_scans_says_what_it_holds(tmp_path):
 
 
 def test_names_that_cannot_be_told_apart_are_numbered(tmp_path):
-    names = {r.case_id for r in find_studies([touch(tmp_path / "x.nii"), touch(tmp_path / "x.png")])}
+    names = {
+        r.case_id for r in find_studies([touch(tmp_path / "x.nii"), touch(tmp_path / "x.png")])
+    }
     assert names == {"x", "x-2"}
 
 

@@ -119,12 +119,19 @@ def bad_files(folder):
 
 @pytest.mark.parametrize(
     ("name", "kind", "says"),
-    [("empty.nii", DecodeError, "empty"), ("empty.nii.gz", DecodeError, "empty"),
-     ("short.nii", DecodeError, "cut short"), ("header.nii", DecodeError, "not a readable"),
-     ("short.nii.gz", DecodeError, "cut short"), ("text.nii", DecodeError, "not a readable"),
-     ("text.nii.gz", DecodeError, "not a readable"), ("nan.nii", GeometryError, "NaN"),
-     ("flat.nii", GeometryError, "above 0"), ("complex.nii", DecodeError, "real numbers"),
-     ("absent.nii", MedvisionError, "No such file")],
+    [
+        ("empty.nii", DecodeError, "empty"),
+        ("empty.nii.gz", DecodeError, "empty"),
+        ("short.nii", DecodeError, "cut short"),
+        ("header.nii", DecodeError, "not a readable"),
+        ("short.nii.gz", DecodeError, "cut short"),
+        ("text.nii", DecodeError, "not a readable"),
+        ("text.nii.gz", DecodeError, "not a readable"),
+        ("nan.nii", GeometryError, "NaN"),
+        ("flat.nii", GeometryError, "above 0"),
+        ("complex.nii", DecodeError, "real numbers"),
+        ("absent.nii", MedvisionError, "No such file"),
+    ],
 )
 def test_bad_files_are_refused_by_name(tmp_path, name, kind, says):
     bad_files(tmp_path)

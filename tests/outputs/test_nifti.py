@@ -21,7 +21,9 @@ from medvision.volume import SeriesInfo, Volume
     shear=st.floats(-0.3, 0.3),
     zipped=st.booleans(),
 )
-def test_what_is_written_is_read_in_the_same_place(tmp_path_factory, angles, spacing, shear, zipped):
+def test_what_is_written_is_read_in_the_same_place(
+    tmp_path_factory, angles, spacing, shear, zipped
+):
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag(spacing)
     affine[:3, 2] += shear * affine[:3, 1]
@@ -36,8 +38,9 @@ def test_what_is_written_is_read_in_the_same_place(tmp_path_factory, angles, spa
 
 
 def test_the_affine_of_a_file_comes_back_to_the_bit(tmp_path):
-    affine = np.array([[0.91, 0.02, 0.1, -3], [0, 1.1, 0, 4], [-0.1, 0, 2, 5], [0, 0, 0, 1]],
-                      np.float32).astype(float)
+    affine = np.array(
+        [[0.91, 0.02, 0.1, -3], [0, 1.1, 0, 4], [-0.1, 0, 2, 5], [0, 0, 0, 1]], np.float32
+    ).astype(float)
     nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.uint8), affine), tmp_path / "a.nii")
     volume = read_volume(tmp_path / "a.nii")
     save_nifti(volume, tmp_path / "b.nii.gz")

@@ -20,15 +20,20 @@ BALL = Ellipsoid((15.0, 15, 15), (8, 7, 6))
 def result(case_id="case"):
     image, mask = ellipsoid_phantom((30, 31, 32), np.eye(4), [BALL], noise=5)
     region = tuple(slice(0, n) for n in mask.shape)
-    return (Prediction(case_id, "toy", ("ball", "none"), mask, region, ("looks odd",)),
-            Study(case_id, {"image": image}))
+    return (
+        Prediction(case_id, "toy", ("ball", "none"), mask, region, ("looks odd",)),
+        Study(case_id, {"image": image}),
+    )
 
 
 def test_every_format_is_one_file_named_after_the_case(tmp_path):
     prediction, study = result()
     files = write_outputs(prediction, study, tmp_path)
     assert {k: p.name for k, p in files.items()} == {
-        "nifti": "case.nii.gz", "json": "case.json", "overlay": "case.png"}
+        "nifti": "case.nii.gz",
+        "json": "case.json",
+        "overlay": "case.png",
+    }
     assert sorted(p.name for p in tmp_path.iterdir()) == ["case.json", "case.nii.gz", "case.png"]
     said = json.loads(files["json"].read_text())
     assert said["structures"][0]["ml"] == pytest.approx(BALL.ml, rel=0.04)
@@ -47,7 +52,7 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path, case_id):
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(OutputError, match="'dicom'. Choose from: nifti, json, overlay"):
+    with pytest.raises(OutputError, match=r"'dicom'\. Choose from: nifti, json, overlay"):
         write_outputs(*result(), tmp_path, ["nifti", "dicom"])
     assert not list(tmp_path.iterdir())
 
@@ -66,8 +71,10 @@ def read(path):
 def test_the_table_has_a_row_a_study_in_order(tmp_path):
     prediction, study = result()
     files = write_outputs(prediction, study, tmp_path)
-    rows = [row_of(prediction, "in/scan.nii", 1.5, files),
-            failed_row("bad", "in/bad.nii", "in/bad.nii is empty (0 bytes).", 0.1)]
+    rows = [
+        row_of(prediction, "in/scan.nii", 1.5, files),
+        failed_row("bad", "in/bad.nii", "in/bad.nii is empty (0 bytes).", 0.1),
+    ]
     found = read(write_results(rows, prediction.class_names, tmp_path / "results.csv"))
     assert [r["status"] for r in found] == ["ok", "failed"]
     assert float(found[0]["ball_ml"]) == pytest.approx(BALL.ml, rel=0.04)

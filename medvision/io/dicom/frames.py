@@ -54,13 +54,22 @@ def reason(header: Header) -> str:
     from pydicom.uid import UID
 
     try:
-        uid = UID(str(dcmread(header.path, stop_before_pixels=True, force=True)
-                      .file_meta.TransferSyntaxUID))
+        uid = UID(
+            str(
+                dcmread(
+                    header.path, stop_before_pixels=True, force=True
+                ).file_meta.TransferSyntaxUID
+            )
+        )
         installed = get_decoder(uid).is_available
     except Exception:  # an unknown transfer syntax, or none
         installed = True
     if installed:
-        return (f"{header.path}: its pixel data ({header.syntax}) is missing, cut short or "
-                "damaged, and cannot be decoded.")
-    return (f"{header.path} is coded as {header.syntax}, which needs a decoder: "
-            "pip install 'medvision-toolkit[dicom]'")
+        return (
+            f"{header.path}: its pixel data ({header.syntax}) is missing, cut short or "
+            "damaged, and cannot be decoded."
+        )
+    return (
+        f"{header.path} is coded as {header.syntax}, which needs a decoder: "
+        "pip install 'medvision-toolkit[dicom]'"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,9 @@ def grid_of(headers: Sequence[Header]) -> SliceGrid:
         check_straight(ordered, positions, step)
         tilt = np.degrees(np.arccos(min(1.0, float(step @ normal) / float(np.linalg.norm(step)))))
         if tilt > TILT:
-            notes.append(f"The slices are stacked at a tilt of {tilt:.1f}°, which the affine keeps.")
+            notes.append(
+                f"The slices are stacked at a tilt of {tilt:.1f}°, which the affine keeps."
+            )
     between_rows, between_columns, known = in_plane(first, notes)
     affine = np.eye(4)
     affine[:3, 0] = along_row * between_columns  # i counts columns
@@ -82,8 +85,8 @@ def flat_grid(header: Header) -> SliceGrid:
     between_rows, between_columns, known = in_plane(header, notes)
     notes.append("The file does not say where it lies in the patient: left and right are a guess.")
     # i grows to the patient's left, j to the feet, as on a film seen from the front
-    affine = np.eye(4)
-    affine[:3, :3] = [[-between_columns, 0, 0], [0, 0, 1], [0, -between_rows, 0]]
+    affine = np.zeros((4, 4))
+    affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = -between_columns, -between_rows, 1, 1
     return SliceGrid((header,), check_affine(affine), known, tuple(notes))
 
 
@@ -99,11 +102,12 @@ def in_plane(header: Header, notes: list[str]) -> tuple[float, float, bool]:
 
 def check_alike(headers: Sequence[Header]) -> None:
     """Refuse slices that differ from most of their series in what one grid has once."""
-    facts = {
+    facts: dict[str, list[Any]] = {
         "size (columns × rows)": [(h.columns, h.rows) for h in headers],
         "direction": [h.cosines and tuple(np.round(h.cosines, 3) + 0.0) for h in headers],
-        "pixel spacing (mm)": [h.pixel_spacing and tuple(np.round(h.pixel_spacing, 4))
-                               for h in headers],
+        "pixel spacing (mm)": [
+            h.pixel_spacing and tuple(np.round(h.pixel_spacing, 4)) for h in headers
+        ],
         "position": [h.position is not None for h in headers],
     }
     for what, values in facts.items():
@@ -112,8 +116,10 @@ def check_alike(headers: Sequence[Header]) -> None:
         if odd:
             raise GeometryError(
                 f"{len(odd)} of {len(headers)} slices differ in {what} from the others "
-                f"({shown(usual)}): " + ", ".join(f"{h.path.name} ({shown(v)})" for h, v in odd[:5])
-                + (", …" if len(odd) > 5 else "") + "."
+                f"({shown(usual)}): "
+                + ", ".join(f"{h.path.name} ({shown(v)})" for h, v in odd[:5])
+                + (", …" if len(odd) > 5 else "")
+                + "."
             )
 
 
@@ -121,7 +127,7 @@ def shown(value: object) -> str:
     """Return numbers as a person writes them."""
     if isinstance(value, tuple):
         return " × ".join(f"{float(v):g}" for v in value)
-    return {True: "given", False: "missing", None: "missing"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+    return "given" if value is True else "missing" if not value else str(value)
 
 
 def check_cosines(header: Header, row: NDArray[np.float64], column: NDArray[np.float64]) -> None:
@@ -140,8 +146,9 @@ def check_gaps(headers: Sequence[Header], distances: NDArray[np.float64]) -> Non
     usual = float(np.median(gaps))
     same = np.flatnonzero(gaps < max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
     if len(same):
-        names = ", ".join(f"{headers[i].path.name} and {headers[i + 1].path.name}"
-                          for i in same[:3])
+        names = ", ".join(
+            f"{headers[i].path.name} and {headers[i + 1].path.name}" for i in same[:3]
+        )
         raise GeometryError(
             f"{len(same)} of {len(headers)} slices lie where another lies: {names}"
             f"{', …' if len(same) > 3 else ''}. Repeated slices, or several time points or echoes "
@@ -152,8 +159,11 @@ def check_gaps(headers: Sequence[Header], distances: NDArray[np.float64]) -> Non
         return
     i = int(off[np.argmax(gaps[off])])
     missing = gaps[i] / usual - 1
-    guess = (f"{round(missing)} slice(s) missing" if missing > 0.5
-             and abs(missing - round(missing)) < 0.05 else "uneven spacing")
+    guess = (
+        f"{round(missing)} slice(s) missing"
+        if missing > 0.5 and abs(missing - round(missing)) < 0.05
+        else "uneven spacing"
+    )
     raise GeometryError(
         f"Slice gaps run from {gaps.min():.2f} to {gaps.max():.2f} mm (usually {usual:.2f}): "
         f"{guess} between {headers[i].path.name} and {headers[i + 1].path.name} "

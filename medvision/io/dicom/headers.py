@@ -75,7 +75,8 @@ def read_header(path: Path) -> Header | None:
     if not is_dicom(path):
         size = path.stat().st_size
         raise DecodeError(
-            f"{path} is empty (0 bytes)." if size == 0
+            f"{path} is empty (0 bytes)."
+            if size == 0
             else f"{path} is no DICOM file: it holds {size} bytes without a DICOM header."
         )
     data = _parse(path, TAGS)
@@ -84,7 +85,9 @@ def read_header(path: Path) -> Header | None:
     if "Rows" not in data or "Columns" not in data:
         return None
     center, width = (numbers(path, data, name) for name in ("WindowCenter", "WindowWidth"))
-    step = numbers(path, data, "SpacingBetweenSlices", 1) or numbers(path, data, "SliceThickness", 1)
+    step = numbers(path, data, "SpacingBetweenSlices", 1) or numbers(
+        path, data, "SliceThickness", 1
+    )
     syntax = UID(str(getattr(data.file_meta, "TransferSyntaxUID", "")) or "1.2.840.10008.1.2")
     return Header(
         path=path,

@@ -24,8 +24,10 @@ class Series:
 
     def __str__(self) -> str:
         number = "-" if self.number is None else self.number
-        return (f"{number:>5}  {self.modality or '?':<3} {self.description or '(no description)'}, "
-                f"{len(self.headers)} files, {self.uid}")
+        return (
+            f"{number:>5}  {self.modality or '?':<3} {self.description or '(no description)'}, "
+            f"{len(self.headers)} files, {self.uid}"
+        )
 
 
 def list_series(path: Path) -> list[Series]:

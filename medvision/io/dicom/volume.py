@@ -62,7 +62,9 @@ def stack(headers: Sequence[Header]) -> Voxels:
 def fits_int16(values: Voxels) -> bool:
     """Tell whether values are whole numbers that 16 bits hold."""
     return bool(
-        values.min() >= INT16.min and values.max() <= INT16.max and (values == np.rint(values)).all()
+        values.min() >= INT16.min
+        and values.max() <= INT16.max
+        and (values == np.rint(values)).all()
     )
 
 
