@@ -1,25 +1,27 @@
 # make demo   from a fresh clone to masks of a real brain
 # make test   the checks that CI runs
 # make slow   the tests that take minutes
-# make app    the Streamlit app
+# make app    the Streamlit app, on the demo's brain
 # make hippocampus   train and cross-validate the bundled model again (hours)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-TEMPLATE := demo/mni152_t1_1mm.nii.gz
+TEMPLATE := demo/mni152.nii.gz
 
-.PHONY: demo test slow app wheel hippocampus clean
+.PHONY: demo test slow app hippocampus clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	@echo 'Installing medvision and PyTorch into $(VENV): this takes a few minutes.'
 	$(PIP) -e '.[demo]'
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	@echo 'Installing medvision and what its tests need into $(VENV).'
 	$(PIP) -e '.[test]'
 	@touch $@
 
@@ -38,7 +40,8 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
 app: $(VENV)/.test
-	$(BIN)/medvision app
+	test -f $(TEMPLATE) || $(BIN)/medvision datasets mni152 $(TEMPLATE)
+	$(BIN)/medvision app demo
 
 clean:
 	rm -rf $(VENV) demo dist build
@@ -46,8 +49,9 @@ clean:
 # Trains 11 networks; stops and goes on where it was (--resume).
 MSD ?= data/Task04_Hippocampus
 RUNS := runs/hippocampus
-TRAIN := --classes anterior,posterior --name hippocampus --width 16 --roi-size 32,48,32 \
-	--steps 1100 --batch-size 2 --learning-rate 0.005 --eval-every 275 --resume
+TRAIN := --classes anterior,posterior --name hippocampus --width 24 --roi-size 32,48,32 \
+	--steps 2000 --batch-size 2 --learning-rate 0.005 --precision bf16-mixed --threads 1 \
+	--eval-every 500 --resume
 hippocampus: $(VENV)/.test
 	$(BIN)/medvision datasets msd $(MSD) --group-by pair --out $(RUNS)/pair.csv
 	$(BIN)/medvision datasets msd $(MSD) --group-by case --out $(RUNS)/case.csv
@@ -55,3 +59,4 @@ hippocampus: $(VENV)/.test
 	$(BIN)/medvision train $(RUNS)/pair.csv $(TRAIN) --folds 5 --out $(RUNS)/pair
 	$(BIN)/medvision train $(RUNS)/case.csv $(TRAIN) --folds 5 --out $(RUNS)/case
 	$(BIN)/python benchmarks/hippocampus.py $(RUNS)
+	$(MAKE) demo && cp demo/results/mni152_left-hippocampus.png docs/demo.png

@@ -10,7 +10,6 @@ import json
 import re
 import tarfile
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 from medvision.dataset import write_cases
@@ -22,19 +21,20 @@ from medvision.progress import track
 MIRROR = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
 
 
-@dataclass(frozen=True)
-class Task:
-    """One task: its archive, the archive's MD5, and its classes."""
-
-    md5: str
-    classes: tuple[str, ...]
-
-
-# MD5 sums as published in MONAI's DecathlonDataset (monai.apps.datasets).
+# Each task's archive has this MD5, as published in MONAI's DecathlonDataset (monai.apps.datasets).
 TASKS = {
-    "Task04_Hippocampus": Task("9d24dba78a72977dbd1d2e110310f31b", ("anterior", "posterior")),
-    "Task09_Spleen": Task("410d4a301da4e5b2f6f86ec3ddba524e", ("spleen",)),
+    "Task01_BrainTumour": "240a19d752f0d9e9101544901065d872",
+    "Task02_Heart": "06ee59366e1e5124267b774dbd654057",
+    "Task03_Liver": "a90ec6c4aa7f6a3d087205e23d4e6397",
+    "Task04_Hippocampus": "9d24dba78a72977dbd1d2e110310f31b",
+    "Task05_Prostate": "35138f08b1efaef89d7424d2bcc928db",
+    "Task06_Lung": "8afd997733c7fc0432f71255ba4e52dc",
+    "Task07_Pancreas": "4f7080cfca169fa8066d17ce6eb061e4",
+    "Task08_HepaticVessel": "641d79e80ec66453921d997fbf12a29c",
+    "Task09_Spleen": "410d4a301da4e5b2f6f86ec3ddba524e",
+    "Task10_Colon": "bad7a188931dc2f6acf72b08eb6202d0",
 }
+HIPPOCAMPUS = ("anterior", "posterior")  # where a copy came without its dataset.json
 
 
 def build(folder: Path, out: Path, group_by: str = "auto") -> list[dict[str, str]]:
@@ -95,13 +95,12 @@ def task_name(folder: Path) -> str:
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """Return the structures of a task, from its dataset.json or the table above; may be empty."""
+    """Return the structures of a task, from its dataset.json; empty when that is not there."""
     described = folder / "dataset.json"
     if described.is_file():
         labels = json.loads(described.read_text(encoding="utf-8"))["labels"]
         return tuple(labels[key] for key in sorted(labels, key=int) if int(key) > 0)
-    known = {name.split("_")[1].lower(): task.classes for name, task in TASKS.items()}
-    return known.get(folder.resolve().name.lower().split("_")[-1], ())
+    return HIPPOCAMPUS if "hippocampus" in task_name(folder).lower() else ()
 
 
 def relative(path: Path, start: Path) -> str:
@@ -135,10 +134,8 @@ def download(task: str, folder: Path, mirror: str = MIRROR) -> Path:
             ) from None
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != TASKS[task].md5:
-        raise CasesError(
-            f"{archive} has MD5 {found}, not {TASKS[task].md5}: delete it and try again."
-        )
+    if found != TASKS[task]:
+        raise CasesError(f"{archive} has MD5 {found}, not {TASKS[task]}: delete it and try again.")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return target
