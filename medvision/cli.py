@@ -160,6 +160,9 @@ def train(
     steps: Annotated[int, typer.Option(min=1)] = 1000,
     batch_size: Annotated[int, typer.Option(min=1)] = 2,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 4e-3,
+    cycles: Annotated[
+        int, typer.Option(min=1, help="Restarts of the schedule, each with half the peak.")
+    ] = 1,
     flip: Annotated[
         float,
         typer.Option(
@@ -202,6 +205,7 @@ def train(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        cycles=cycles,
         flip=flip,
         precision=precision,
         workers=workers,

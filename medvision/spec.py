@@ -157,7 +157,8 @@ class TrainConfig:
 
     steps: int = 1000
     batch_size: int = 2
-    learning_rate: float = 4e-3  # peak of the one-cycle schedule
+    learning_rate: float = 4e-3  # peak of the first cycle
+    cycles: int = 1  # the schedule starts again with half the peak, this often in all
     weight_decay: float = 1e-2
     warmup: float = 0.1  # share of the steps
     ema: float = 0.99  # decay of the averaged weights, per step
@@ -169,8 +170,8 @@ class TrainConfig:
     precision: str = "32-true"  # a Lightning Fabric precision
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.eval_every) < 1:
-            raise SpecError(f"steps, batch_size and eval_every start at 1: {self}.")
+        if min(self.steps, self.batch_size, self.eval_every, self.cycles) < 1:
+            raise SpecError(f"steps, batch_size, eval_every and cycles start at 1: {self}.")
         if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1 or not 0 <= self.flip <= 1:
             raise SpecError(f"ema, warmup and flip are shares of 1: {self}.")
 

@@ -193,13 +193,17 @@ def memory_format(fabric: Fabric, config: TrainConfig) -> torch.memory_format:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Rise linearly over the warm-up, then fall along a cosine to zero."""
-    warm = config.warmup * config.steps
+    """Rise linearly over the warm-up, then fall along a cosine to zero, once a cycle.
+
+    Each later cycle has half the peak of the one before (warm restarts: Loshchilov & Hutter,
+    ICLR 2017).
+    """
+    length = math.ceil(config.steps / config.cycles)
+    cycle, step = divmod(step, length)
+    peak, warm = config.learning_rate / 2**cycle, config.warmup * length
     if step < warm:
-        return config.learning_rate * (step + 1) / (warm + 1)
-    return (
-        config.learning_rate * (1 + math.cos(math.pi * (step - warm) / (config.steps - warm))) / 2
-    )
+        return peak * (step + 1) / (warm + 1)
+    return peak * (1 + math.cos(math.pi * (step - warm) / (length - warm))) / 2
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class TrainingLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LOG
         self.board = SummaryWriter(folder / "tensorboard")
-        self.started = time.monotonic()
+        self.started = time.monotonic() - seconds_before(self.path)
         self.losses: list[float] = []
 
     def step(self, step: int, loss: float, rate: float) -> None:
@@ -68,3 +68,11 @@ class TrainingLog:
             if new:
                 writer.writerow(["step", "what", "value", "seconds"])
             writer.writerow([step, what, f"{value:.5f}", f"{time.monotonic() - self.started:.1f}"])
+
+
+def seconds_before(log: Path) -> float:
+    """Return how long the run had taken when it was last stopped; 0 for a new one."""
+    try:
+        return float(log.read_text(encoding="utf-8").splitlines()[-1].split(",")[-1])
+    except (OSError, ValueError, IndexError):
+        return 0.0

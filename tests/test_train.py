@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,6 +114,12 @@ def test_the_schedule_rises_and_falls():
     assert max(rates) == pytest.approx(CONFIG.learning_rate, rel=0.02)
     assert rates.index(max(rates)) == 3  # a tenth of the steps
     assert rates[-1] < 0.01 * CONFIG.learning_rate
+
+
+def test_each_cycle_repeats_the_first_at_half_its_height():
+    once = [learning_rate(s, CONFIG) for s in range(CONFIG.steps)]
+    twice = replace(CONFIG, steps=2 * CONFIG.steps, cycles=2)
+    assert [learning_rate(s, twice) for s in range(60)] == once + [r / 2 for r in once]
 
 
 def test_outside_the_main_thread_interrupts_are_left_alone():
