@@ -124,7 +124,7 @@ data set's protocol. Scans unlike the training data get a warning, which is no g
 
 {spec.architecture}, {parameters:,} parameters; {config["steps"]} steps of {config["batch_size"]}
 patches {"×".join(map(str, spec.roi_size))}, left and right mirrored at random; about
-{np.median(spent):.0f} minutes a fold on: {machine}.
+{np.median(spent):.0f} minutes a fold on one thread, two folds at a time, on: {machine}.
 
     make hippocampus MSD=path/to/Task04_Hippocampus
 """
