@@ -27,7 +27,7 @@ $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 
 demo: $(VENV)/.demo
 	$(BIN)/medvision datasets mni152 $(TEMPLATE)
-	$(BIN)/medvision predict $(TEMPLATE) --model hippocampus --out demo/results \
+	$(BIN)/medvision predict $(TEMPLATE) --model hippocampus --out demo/results --overwrite \
 		--box mni:left-hippocampus --box mni:right-hippocampus
 
 test: $(VENV)/.test

@@ -158,13 +158,12 @@ def looking_at(study: Study, prediction: Prediction | None) -> tuple[int, int, i
 def choose_window(image: Volume) -> Window:
     """Return window level and width, from two fields."""
     usual = display_window(image)
+    wide, step = float(usual.width), usual.width / 20
     level, width, _ = st.columns([1, 1, 4])
     unit = f" ({image.info.unit})" if image.info.unit else ""
     return Window(
-        level.number_input(f"Level{unit}", value=usual.level, step=usual.width / 20),
-        width.number_input(
-            f"Width{unit}", value=usual.width, step=usual.width / 20, min_value=usual.width / 1000
-        ),
+        level.number_input(f"Level{unit}", value=float(usual.level), step=step),
+        width.number_input(f"Width{unit}", value=wide, step=step, min_value=wide / 1000),
     )
 
 
@@ -192,10 +191,19 @@ def show_result(study: Study, prediction: Prediction) -> None:
         column_config={"ml": st.column_config.NumberColumn(format="%.2f")},
     )
     labels = {"nifti": "Mask (NIfTI)", "json": "Measurements (JSON)", "overlay": "Picture (PNG)"}
+    files = files_of(prediction, study)
+    for column, (kind, (name, content)) in zip(
+        st.columns([1, 1, 1, 3]), files.items(), strict=False
+    ):
+        column.download_button(labels[kind], content, name, width="stretch")
+
+
+@st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Prediction: id, Study: id})
+def files_of(prediction: Prediction, study: Study) -> dict[str, tuple[str, bytes]]:
+    """Return the name and content of every result file, written once a result."""
     with tempfile.TemporaryDirectory() as folder:
         files = write_outputs(prediction, study, folder)
-        for column, (kind, path) in zip(st.columns([1, 1, 1, 3]), files.items(), strict=False):
-            column.download_button(labels[kind], path.read_bytes(), path.name, width="stretch")
+        return {kind: (path.name, path.read_bytes()) for kind, path in files.items()}
 
 
 main()

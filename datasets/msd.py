@@ -9,8 +9,10 @@ import hashlib
 import json
 import re
 import tarfile
+import tempfile
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from medvision.dataset import write_cases
 from medvision.errors import CasesError
@@ -88,18 +90,37 @@ def group_of(case_id: str, group_by: str) -> str:
 
 def task_name(folder: Path) -> str:
     """Return the task's name from its dataset.json, else its folder's name."""
-    described = folder / "dataset.json"
-    if described.is_file():
-        return str(json.loads(described.read_text(encoding="utf-8")).get("name", folder.name))
-    return folder.resolve().name
+    return str(description(folder).get("name", folder.resolve().name))
+
+
+def modality(folder: Path) -> str:
+    """Return CT or MR, from the task's dataset.json; empty when that does not say it."""
+    said = " ".join(str(v) for v in dict(description(folder).get("modality", {})).values()).upper()
+    return "CT" if "CT" in said else "MR" if "MR" in said else ""
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """Return what a task's dataset.json says; empty when there is none.
+
+    Raises
+    ------
+    CasesError
+        When it is no JSON table.
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise CasesError(f"{path} is damaged: it holds no JSON table.") from None
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """Return the structures of a task, from its dataset.json; empty when that is not there."""
-    described = folder / "dataset.json"
-    if described.is_file():
-        labels = json.loads(described.read_text(encoding="utf-8"))["labels"]
-        return tuple(labels[key] for key in sorted(labels, key=int) if int(key) > 0)
+    labels = description(folder).get("labels")
+    if isinstance(labels, dict):
+        return tuple(str(labels[key]) for key in sorted(labels, key=int) if int(key) > 0)
     return HIPPOCAMPUS if "hippocampus" in task_name(folder).lower() else ()
 
 
@@ -136,8 +157,10 @@ def download(task: str, folder: Path, mirror: str = MIRROR) -> Path:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != TASKS[task]:
         raise CasesError(f"{archive} has MD5 {found}, not {TASKS[task]}: delete it and try again.")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
+        with tarfile.open(archive) as tar:
+            tar.extractall(part, filter="data")
+        (Path(part) / task).replace(target)  # whole or absent
     return target
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medvision.batch import run_batch as run_batch
     from medvision.errors import MedvisionError as MedvisionError
-    from medvision.evaluate import evaluate as evaluate
     from medvision.geometry import Box as Box
     from medvision.geometry import parse_box as parse_box
     from medvision.io import find_studies as find_studies
@@ -24,11 +23,9 @@ if TYPE_CHECKING:
     from medvision.prediction import Prediction as Prediction
     from medvision.predictor import Predictor as Predictor
     from medvision.predictor import load_predictor as load_predictor
-    from medvision.replay import replay as replay
     from medvision.spec import ModelSpec as ModelSpec
     from medvision.spec import TrainConfig as TrainConfig
     from medvision.study import Study as Study
-    from medvision.train import train as train
     from medvision.volume import Volume as Volume
 
 _HOMES = {
@@ -40,17 +37,14 @@ _HOMES = {
     "Study": "study",
     "TrainConfig": "spec",
     "Volume": "volume",
-    "evaluate": "evaluate",
     "find_studies": "io",
     "load_predictor": "predictor",
     "parse_box": "geometry",
     "plan_jobs": "jobs",
     "read_study": "io",
     "read_volume": "io",
-    "replay": "replay",
     "run_batch": "batch",
     "save_nifti": "outputs.nifti",
-    "train": "train",
     "write_outputs": "outputs",
 }
 

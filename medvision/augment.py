@@ -27,7 +27,7 @@ class Augment:
     shear: float = 0.05
     shift: float = 0.1  # of the patch's side
     warp: float = 1.5  # voxels, standard deviation at the control points
-    still: float = 0.1  # chance that nothing but flip and shift happens to space
+    still: float = 0.3  # chance that nothing but flip and shift happens to space
     gamma: float = 0.4
     bias: float = 0.4
     level: float = 0.4
@@ -148,7 +148,7 @@ def random_intensity(patch: Tensor, rng: Generator, how: Augment) -> Tensor:
     if chance(how.coarse, rng):
         zoom = uniform(0.5, 1.0, (3,), rng)
         small = [max(2, round(n * float(z))) for n, z in zip(patch.shape[1:], zoom, strict=True)]
-        down = F.interpolate(patch[None], size=small, mode="nearest")
+        down = F.interpolate(patch[None], size=small, mode="area")  # keeps everything in place
         patch = F.interpolate(down, size=patch.shape[1:], mode="trilinear", align_corners=False)[0]
     if chance(how.blur, rng):
         patch = gaussian_blur(patch, float(uniform(0.4, 1.1, (), rng)))

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from medvision.errors import MedvisionError
+from medvision.errors import MedvisionError, OutputError
 from medvision.files import sha256
 from medvision.io import read_volume
 from medvision.jobs import Job, Outcome
@@ -18,7 +18,7 @@ from medvision.outputs import check_formats, write_outputs
 from medvision.outputs.table import failed_row, row_of, write_results
 from medvision.predictor import Predictor
 from medvision.progress import track
-from medvision.run_card import hash_inputs, run_card, write_run_card
+from medvision.run_card import begin_run_card, hash_inputs, run_card, write_run_card
 from medvision.study import Study
 
 RESULTS = "results.csv"
@@ -34,13 +34,22 @@ def run_batch(
     command: Sequence[str] = (),
     show: bool = True,
     debug: bool = False,
+    overwrite: bool = False,
 ) -> list[Outcome]:
     """Predict every job; write its files, results.csv and run.json into `out`.
 
     A study that fails is a row with its reason, and the others go on. The table is brought up to
     date every few seconds and at the end, so an interrupted run still tells what it did.
+
+    Raises
+    ------
+    OutputError
+        When a format is unknown, or `out` cannot hold results, or holds earlier ones and
+        `overwrite` is False.
     """
     check_formats(formats)
+    check_folder(out, overwrite)
+    begin_run_card(out, command)  # from now on the folder holds results, not scans
     started, saved = time.time(), 0.0
     outcomes: list[Outcome] = []
 
@@ -60,6 +69,23 @@ def run_batch(
     return outcomes
 
 
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a place for results that cannot be one, or holds those of an earlier run.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot hold results: {error.strerror}.") from None
+    if not overwrite and (out / RESULTS).exists():
+        raise OutputError(
+            f"{out} holds the results of an earlier run: name another folder, or --overwrite."
+        )
+
+
 def run_job(
     job: Job, predictor: Predictor, out: Path, formats: Sequence[str], debug: bool = False
 ) -> Outcome:
@@ -74,20 +100,19 @@ def run_job(
         clock.lap("predict")
         files = write_outputs(prediction, study, out, formats)
         clock.lap("write")
+        return Outcome(
+            job=job,
+            row=row_of(prediction, source, clock.total, files),
+            seconds=clock.laps,
+            input_sha256=hash_inputs(volume.info.sources),
+            outputs={k: {"file": p.name, "sha256": sha256(p)} for k, p in files.items()},
+        )
     except Exception as error:  # one bad study must not stop the others
         if debug:
             traceback.print_exc()
         return Outcome(
             job, failed_row(job.case_id, source, reason_of(error), clock.total), clock.laps
         )
-    hashes = {kind: {"file": path.name, "sha256": sha256(path)} for kind, path in files.items()}
-    return Outcome(
-        job=job,
-        row=row_of(prediction, source, clock.total, files),
-        seconds=clock.laps,
-        input_sha256=hash_inputs(volume.info.sources),
-        outputs=hashes,
-    )
 
 
 def reason_of(error: Exception) -> str:

@@ -38,6 +38,9 @@ def main() -> None:
     except MedvisionError as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
         sys.exit(1)
+    except OSError as error:  # no permission, a full disk, a file where a folder should be
+        typer.secho(f"Error: {error.strerror or error}: {error.filename or ''}", fg="red", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.secho("Stopped.", fg="yellow", err=True)
         sys.exit(130)
@@ -67,6 +70,9 @@ def predict(
     outputs: Annotated[str, typer.Option(help="Files per study.")] = "nifti,json,overlay",
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace the results of an earlier run in --out.")
+    ] = False,
     quiet: Quiet = False,
     debug: Annotated[bool, typer.Option(help="Print the traceback of a failed study.")] = False,
 ) -> None:
@@ -93,7 +99,9 @@ def predict(
     jobs = plan_jobs(inputs, out, series, boxes)
     predictor = load_predictor(model, device)
     formats = [name.strip() for name in outputs.split(",") if name.strip()]
-    outcomes = run_batch(jobs, predictor, out, model, formats, command(), not quiet, debug)
+    outcomes = run_batch(
+        jobs, predictor, out, model, formats, command(), not quiet, debug, overwrite
+    )
     if not quiet:
         from medvision.tables import print_outcomes
 
@@ -142,6 +150,9 @@ def train(
         Path | None,
         typer.Option(help="A spec.json to train instead of one planned from the data."),
     ] = None,
+    modality: Annotated[
+        str, typer.Option(help="CT or MR, where the files do not say it. CT is windowed in HU.")
+    ] = "",
     width: Annotated[int, typer.Option(min=4, help="Channels of the network's first stage.")] = 32,
     roi_size: Annotated[
         str | None,
@@ -169,7 +180,7 @@ def train(
             min=0, max=1, help="Chance to mirror left and right; 0 when sides are classes."
         ),
     ] = 0.5,
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
     workers: Annotated[int, typer.Option(min=0, help="Processes that cut patches.")] = 0,
     eval_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 250,
     seed: Annotated[int, typer.Option()] = 0,
@@ -212,6 +223,8 @@ def train(
         eval_every=eval_every,
         seed=seed,
     )
+    if spec and (classes or name or roi_size):
+        raise typer.BadParameter("--spec already says --classes, --name and --roi-size.")
     chosen = read_spec(spec) if spec else None
     runs = train_folds(
         cases,
@@ -225,6 +238,7 @@ def train(
         class_names=tuple(c.strip() for c in classes.split(",") if c.strip()),
         name=name,
         architecture=model,
+        modality=modality,
         width=width,
         roi_size=parse_roi(roi_size) if roi_size else None,
         show=not quiet,
@@ -236,9 +250,10 @@ def train(
 
 @app.command()
 def evaluate(
-    cases: Annotated[Path, typer.Argument(help="cases.csv: case_id, image, mask.")],
+    cases: Annotated[Path, typer.Argument(help="cases.csv: case_id, image, mask, split.")],
     model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")],
     out: Annotated[Path, typer.Option(help="CSV to write, a row a case and structure.")],
+    split: Annotated[str, typer.Option(help="Only rows of this split, such as test.")] = "",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -253,7 +268,8 @@ def evaluate(
     from medvision.evaluate import score_table, write_scores
     from medvision.predictor import load_predictor
 
-    scores = score_cases(load_predictor(model, device), read_cases(cases), not quiet)
+    chosen = read_cases(cases, (split,) if split else ())
+    scores = score_cases(load_predictor(model, device), chosen, not quiet)
     write_scores(scores, out)
     if not quiet:
         typer.echo(score_table(scores))
@@ -294,9 +310,11 @@ def msd(
     rows = builder.build(folder, out, group_by)
     groups = len({row["group"] for row in rows})
     names = ",".join(builder.class_names(folder)) or "NAME,NAME"
+    modality = builder.modality(folder)
+    hint = f" --modality {modality}" if modality else ""
     typer.echo(
         f"{len(rows)} cases in {groups} groups: {out}\n"
-        f"Next: medvision train {out} --classes {names} --folds 5 --out runs/cv"
+        f"Next: medvision train {out} --classes {names}{hint} --folds 5 --out runs/cv"
     )
 
 

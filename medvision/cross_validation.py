@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medvision.dataset import read_cases, split_folds
@@ -33,6 +33,7 @@ def train_folds(
     class_names: Sequence[str] = (),
     name: str = "",
     architecture: str = "unet3d",
+    modality: str = "",
     width: int = 32,
     roi_size: tuple[int, int, int] | None = None,
     folds: int = 0,
@@ -43,6 +44,7 @@ def train_folds(
 ) -> list[FoldRun]:
     """Train as asked, into `out` or ``out/fold_<k>``.
 
+    Rows of split ``test`` are never read; those of ``val`` validate when there are no folds.
     Without a spec one is planned from each training's own cases, so that no validation case has
     a say in it. With all folds done, ``out`` also holds their joint metrics.csv and a summary.
 
@@ -53,10 +55,15 @@ def train_folds(
     """
     if spec is None and not class_names:
         raise CasesError("Name the structures: --classes anterior,posterior (labels 1, 2, …).")
-    cases = read_cases(cases_path)
-    splits = split_folds(cases, folds, config.seed) if folds else [[]]
-    if only_fold is not None and only_fold >= len(splits):
-        raise CasesError(f"There is no fold {only_fold}: they run from 0 to {len(splits) - 1}.")
+    if only_fold is not None and only_fold >= folds:
+        raise CasesError(f"There is no fold {only_fold}: {folds} folds are asked for (--folds).")
+    if folds:
+        cases = read_cases(cases_path, ("", "train"))
+        splits = split_folds(cases, folds, config.seed)
+    else:
+        cases = read_cases(cases_path, ("", "train", "val"))
+        splits = [[i for i, case in enumerate(cases) if case.split == "val"]]
+    names = spec.class_names if spec else tuple(class_names)
     runs = []
     for number, held_out in enumerate(splits):
         if only_fold not in (None, number):
@@ -64,7 +71,8 @@ def train_folds(
         val = [cases[i] for i in held_out]
         rest = [case for i, case in enumerate(cases) if i not in set(held_out)]
         title = name or out.resolve().name
-        mine = spec or plan(rest, class_names, title, architecture, width, roi_size, show)
+        planned = plan(rest, names, title, architecture, modality, width, roi_size, show)
+        mine = replace(spec, fingerprint=planned.fingerprint) if spec else planned
         folder = out / f"fold_{number}" if folds else out
         run = train(rest, val, mine, config, folder, device, resume, show)
         runs.append(FoldRun(number if folds else None, run.model, run.scores))

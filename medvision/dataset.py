@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from medvision.augment import Augment, random_patch
 from medvision.errors import CasesError, GeometryError, MedvisionError
+from medvision.files import atomic_path
 from medvision.geometry import reorientation
 from medvision.io import read_volume
 from medvision.progress import track
@@ -22,27 +23,35 @@ from medvision.spec import ModelSpec
 from medvision.transforms import preprocess, resample
 from medvision.volume import Volume, same_grid
 
-COLUMNS = ("case_id", "image", "mask", "label", "report", "split", "group")
+COLUMNS = ("case_id", "image", "mask", "split", "group")
+SPLITS = ("", "train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: an image, its mask, and the patient (`group`) it belongs to."""
+    """One row: an image, its mask, the patient (`group`) it belongs to, and its `split`."""
 
     case_id: str
     image: Path
     mask: Path
     group: str
+    split: str = ""  # "", train, val or test
 
 
-def read_cases(path: Path) -> list[Case]:
+def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
     """Read a cases.csv; relative paths start at its folder.
+
+    Parameters
+    ----------
+    path : Path
+    splits : sequence of str
+        Return the rows of these splits alone; none means every row.
 
     Raises
     ------
     CasesError
-        Naming every row with an empty or double case_id, or a missing file; or the columns that
-        are missing or unknown.
+        Naming every row with an empty or double case_id, an unknown split or a missing file; or
+        the columns that are missing or unknown.
     """
     if not path.is_file():
         raise CasesError(f"No such file: {path}.")
@@ -53,7 +62,7 @@ def read_cases(path: Path) -> list[Case]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
     missing = [c for c in ("case_id", "image", "mask") if c not in columns]
-    strange = [c for c in columns if c not in COLUMNS and not c.startswith("image_")]
+    strange = [c for c in columns if c not in COLUMNS]
     if missing or strange:
         raise CasesError(
             f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
@@ -71,19 +80,22 @@ def read_cases(path: Path) -> list[Case]:
             if not row[column] or not file_path.exists():
                 problems.append(f"line {number} ({case_id}): no {column} at {row[column]!r}")
             files.append(file_path)
-        cases.append(Case(case_id, files[0], files[1], row.get("group") or case_id))
+        split = row.get("split") or ""
+        if split not in SPLITS:
+            problems.append(f"line {number} ({case_id}): split {split!r} is not train, val or test")
+        cases.append(Case(case_id, files[0], files[1], row.get("group") or case_id, split))
     if problems:
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise CasesError(f"{path}:\n  " + "\n  ".join(problems[:20]) + more)
-    if not cases:
-        raise CasesError(f"{path} has no rows.")
-    return cases
+    chosen = [case for case in cases if not splits or case.split in splits]
+    if not chosen:
+        which = f" of split {' or '.join(map(repr, splits))}" if splits else ""
+        raise CasesError(f"{path} has no rows{which}.")
+    return chosen
 
 
 def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     """Write rows as a cases.csv."""
-    from medvision.files import atomic_path
-
     columns = [c for c in COLUMNS if any(c in row for row in rows)]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
@@ -146,10 +158,32 @@ def load_items(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> lis
         try:
             items.append(load_item(case, spec))
         except MedvisionError as error:
-            problems.append(str(error))
-    if problems:
-        raise CasesError("\n".join(problems[:20]))
+            problems.append(name_case(case, error))
+    refuse(problems)
     return items
+
+
+def check_pairs(cases: Sequence[Case], class_count: int, show: bool = True) -> None:
+    """Read every image and mask, and name every pair that does not fit, in one error."""
+    problems = []
+    for case in track(cases, "Check", len(cases), show):
+        try:
+            read_pair(case, class_count)
+        except MedvisionError as error:
+            problems.append(name_case(case, error))
+    refuse(problems)
+
+
+def name_case(case: Case, error: MedvisionError) -> str:
+    """Return what went wrong, with the case's name in it."""
+    return str(error) if case.case_id in str(error) else f"{case.case_id}: {error}"
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise `CasesError` with up to 20 problems, when there are any."""
+    if problems:
+        more = f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise CasesError("\n".join(problems[:20]) + more)
 
 
 def load_item(case: Case, spec: ModelSpec) -> Item:

@@ -78,7 +78,7 @@ def unlike_training(volume: Volume, spec: ModelSpec) -> list[str]:
             f"contrast unlike training: median at {facts.brightness:.0%} of the intensity range, "
             f"trained on {low:.0%} to {high:.0%}"
         )
-    if spec.intensity.rule == "window" and not low_to_high(facts.level, known.level):
+    if spec.intensity.rule == "window" and not near_range(facts.level, known.level):
         warnings.append(
             f"median intensity {facts.level:.0f}: trained on "
             f"{known.level[0]:.0f} to {known.level[1]:.0f}"
@@ -86,7 +86,7 @@ def unlike_training(volume: Volume, spec: ModelSpec) -> list[str]:
     return warnings
 
 
-def low_to_high(value: float, seen: Range) -> bool:
+def near_range(value: float, seen: Range) -> bool:
     """Tell whether `value` lies within a range widened by half its span on each side."""
     slack = (seen[1] - seen[0]) / 2
     return seen[0] - slack <= value <= seen[1] + slack

@@ -167,7 +167,8 @@ class Box:
     space: str = ""
 
     def __post_init__(self) -> None:
-        if not all(lo < hi for lo, hi in zip(self.low, self.high, strict=True)):
+        finite = np.isfinite([*self.low, *self.high]).all()
+        if not finite or not all(lo < hi for lo, hi in zip(self.low, self.high, strict=True)):
             raise SpecError(f"A box runs from low to high on each axis; found {self}.")
 
     def __str__(self) -> str:

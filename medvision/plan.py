@@ -21,6 +21,7 @@ def plan(
     class_names: Sequence[str],
     name: str,
     architecture: str = "unet3d",
+    modality: str = "",
     width: int = 32,
     roi_size: tuple[int, int, int] | None = None,
     show: bool = True,
@@ -35,6 +36,8 @@ def plan(
         Name of the model.
     architecture : str
         A key of `medvision.models.MODELS`.
+    modality : str
+        ``"CT"`` or ``"MR"`` for files that do not say it, such as NIfTI.
     width : int
         Channels of the first stage; every deeper one doubles them.
     roi_size : three ints, optional
@@ -59,7 +62,7 @@ def plan(
     for case in track(cases, "Plan", len(cases), show):
         image, mask = read_pair(case, len(class_names))
         facts.append(facts_of(image, blank))
-        modalities.add(image.info.modality)
+        modalities.add(image.info.modality or modality)
         inside = image.array[:, mask.array[0] > 0].ravel()
         foreground.append(inside[:: max(1, inside.size // 10_000)])
     spacing = np.median([f.spacing_mm for f in facts], axis=0)

@@ -31,7 +31,7 @@ PANEL = 300  # pixels, side of a panel
 GUTTER, LINE = 10, 20  # pixels
 MARGIN_MM = 8.0  # around the mask in the close-up
 FILL = 0.40  # opacity of a filled mask
-SOFT_TISSUE = Window(40, 400)  # HU, for CT that asks for none
+SOFT_TISSUE = Window(40.0, 400.0)  # HU, for CT that asks for none
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,12 @@ def plane_images(
 
 def center_of(mask: Volume) -> tuple[int, int, int]:
     """Return the voxel, on the axes of RAS, nearest to the center of mass of all labels."""
-    index = np.argwhere(mask.reoriented("RAS").array[0] > 0)
-    i, j, k = np.rint(index.mean(axis=0)).astype(int).tolist()
-    return i, j, k
+    inside = mask.reoriented("RAS").array[0] > 0
+    places = []
+    for axis in range(3):
+        count = inside.sum(axis=tuple(a for a in range(3) if a != axis))  # labels in each plane
+        places.append(round(float((count * np.arange(len(count))).sum() / count.sum())))
+    return places[0], places[1], places[2]
 
 
 @dataclass(frozen=True)
@@ -253,12 +256,13 @@ def _seen(volume: Volume, region: Region | None) -> Volume:
 
 def _bounds(mask: Volume, margin_mm: float) -> Region:
     """Return the block around everything above 0, with a margin, clipped to the grid."""
-    index = np.argwhere(mask.array[0] > 0)
-    pad = np.ceil(margin_mm / np.asarray(mask.spacing)).astype(int)
-    low = np.maximum(index.min(axis=0) - pad, 0)
-    high = np.minimum(index.max(axis=0) + pad + 1, mask.shape)
-    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    return i, j, k
+    inside, sides = mask.array[0] > 0, []
+    for axis in range(3):
+        hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        pad = int(np.ceil(margin_mm / mask.spacing[axis]))
+        stop = min(int(hit[-1]) + pad + 1, mask.shape[axis])
+        sides.append(slice(max(int(hit[0]) - pad, 0), stop))
+    return sides[0], sides[1], sides[2]
 
 
 def _enlarge(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import torch
 
 from medvision.batch import run_batch
 from medvision.checkpoint import model_hash
-from medvision.errors import SpecError
+from medvision.errors import DecodeError, SpecError
 from medvision.geometry import Box
 from medvision.jobs import Job
 from medvision.predictor import load_predictor
@@ -35,19 +35,26 @@ def replay(
 
     Raises
     ------
+    DecodeError
+        When the card is damaged, or of a run that did not finish.
     SpecError
         When the model is not the one of the card any more.
     """
     card = read_run_card(card_path)
-    given = card["model"]["given_as"]
-    folder = find_model(given)
-    if model_hash(folder) != card["model"]["sha256"]:
+    try:
+        given, sha256 = card["model"]["given_as"], card["model"]["sha256"]
+        threads, device = int(card["resolved"]["threads"]), card["resolved"]["device"]
+        cases = {case["case_id"]: case for case in card["cases"]}
+        jobs = [job_of(case) for case in cases.values()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DecodeError(f"{card_path} is no run card that can be repeated: {error}.") from None
+    if model_hash(find_model(given)) != sha256:
         raise SpecError(f"Model {given!r} is not the one of the card: its SHA-256 differs.")
-    torch.set_num_threads(int(card["resolved"]["threads"]))
-    predictor = load_predictor(given, card["resolved"]["device"])
-    cases = {case["case_id"]: case for case in card["cases"]}
-    jobs = [job_of(case) for case in cases.values()]
-    outcomes = run_batch(jobs, predictor, out, given, card["formats"], command, show)
+    torch.set_num_threads(threads)
+    predictor = load_predictor(given, device)
+    outcomes = run_batch(
+        jobs, predictor, out, given, card["formats"], command, show, overwrite=True
+    )
     return [
         Replayed(o.job.case_id, *compare(cases[o.job.case_id], o.input_sha256, o.outputs, o.row))
         for o in outcomes

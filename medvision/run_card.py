@@ -51,6 +51,7 @@ def run_card(
             "device_name": device_name(predictor.device),
             "runtime": "torch eager",
             "precision": "float32",
+            "tf32": predictor.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
             "threads": torch.get_num_threads(),
             "seed": None,  # prediction draws no random number
         },
@@ -83,6 +84,11 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def begin_run_card(folder: Path, command: Sequence[str]) -> Path:
+    """Mark a folder as one of results, before the first result lies in it."""
+    return write_run_card(folder, {"command": list(command), "status": "unfinished"})
+
+
 def write_run_card(folder: Path, card: dict[str, Any]) -> Path:
     """Write run.json into a results folder."""
     return write_text(folder / RUN_CARD, json.dumps(card, indent=2) + "\n")
@@ -104,6 +110,8 @@ def read_run_card(path: Path) -> dict[str, Any]:
     missing = {"model", "cases", "resolved", "formats"} - set(
         card if isinstance(card, dict) else ()
     )
+    if isinstance(card, dict) and card.get("status") == "unfinished":
+        raise DecodeError(f"{path}: this run did not finish; start it again instead.")
     if missing:
         raise DecodeError(f"{path} is no run card: it lacks {', '.join(sorted(missing))}.")
     return dict(card)

@@ -167,11 +167,13 @@ class TrainConfig:
     eval_every: int = 250  # steps
     seed: int = 0
     workers: int = 0  # processes that cut patches; 0 is right on few cores
-    precision: str = "32-true"  # a Lightning Fabric precision
+    precision: str = "32-true"  # or "bf16-mixed"
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.eval_every, self.cycles) < 1:
             raise SpecError(f"steps, batch_size, eval_every and cycles start at 1: {self}.")
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise SpecError(f"Unknown precision {self.precision!r}: 32-true or bf16-mixed.")
         if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1 or not 0 <= self.flip <= 1:
             raise SpecError(f"ema, warmup and flip are shares of 1: {self}.")
 

@@ -23,13 +23,13 @@ from torch.utils.data import DataLoader
 
 from medvision.augment import Augment
 from medvision.checkpoint import save_model
-from medvision.dataset import Case, Item, Patches, load_items
+from medvision.dataset import Case, Item, Patches, check_pairs, load_items
 from medvision.errors import TrainingError
 from medvision.evaluate import Score, evaluate, score_table, write_scores
 from medvision.files import atomic_path
 from medvision.losses import SupervisedDice
 from medvision.models import build_model
-from medvision.predictor import Predictor
+from medvision.predictor import Predictor, resolve_device
 from medvision.progress import track
 from medvision.spec import ModelSpec, TrainConfig
 from medvision.train_log import TrainingLog
@@ -69,20 +69,24 @@ def train(
     """
     if (out / CHECKPOINT).exists() and not resume:
         raise TrainingError(f"{out} holds a run already: resume it (--resume) or name another.")
-    fabric = Fabric(accelerator=device.split(":")[0], devices=1, precision=config.precision)
+    place = resolve_device(device)
+    devices = [place.index or 0] if place.type == "cuda" else 1
+    fabric = Fabric(accelerator=place.type, devices=devices, precision=config.precision)
     fabric.launch()
     torch.manual_seed(config.seed)
+    check_pairs(val_cases, len(spec.class_names), show)
     items = load_items(cases, spec, show)
     state = TrainState(fabric, spec, config)
     if resume:
         state.load(out / CHECKPOINT)
     fit(state, items, val_cases, out, show)
     state.save(out / CHECKPOINT)
-    predictor = Predictor(state.average.module, spec, fabric.device)
-    scores = evaluate(predictor, val_cases, show) if val_cases else []
-    if scores:
+    weights, scores = state.average.module.state_dict(), []
+    save_model(out / MODEL, spec, weights, training_card(spec, config, cases, val_cases, []))
+    if val_cases:
+        predictor = Predictor(state.average.module, spec, fabric.device)
+        scores = evaluate(predictor, val_cases, show)
         write_scores(scores, out / METRICS)
-    weights = state.average.module.state_dict()
     card = training_card(spec, config, cases, val_cases, scores)
     return Run(save_model(out / MODEL, spec, weights, card), scores)
 
@@ -200,7 +204,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     """
     length = math.ceil(config.steps / config.cycles)
     cycle, step = divmod(step, length)
-    peak, warm = config.learning_rate / 2**cycle, config.warmup * length
+    peak, warm = config.learning_rate * 0.5**cycle, config.warmup * length
     if step < warm:
         return peak * (step + 1) / (warm + 1)
     return peak * (1 + math.cos(math.pi * (step - warm) / (length - warm))) / 2
@@ -239,7 +243,7 @@ def training_card(
         f"On {len(val_cases)} validation cases, none of whose groups were trained on:\n\n"
         f"{score_table(scores)}\n"
         if scores
-        else "No case was held back: not validated.\n"
+        else "Not validated.\n"
     )
     settings = ", ".join(f"{key} {value}" for key, value in asdict(config).items())
     return (

@@ -141,6 +141,36 @@ def test_the_run_card_repeats_the_run_to_the_byte(model, scans, tmp_path):
     assert "the input has changed" in changed.output
 
 
+def test_results_are_only_replaced_when_asked_to(model, scans, tmp_path):
+    command = ["predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o", "-q"]
+    assert run(*command).exit_code == 0
+    assert "--overwrite" in str(run(*command).exception)
+    assert run(*command, "--overwrite").exit_code == 0
+
+
+def test_a_scan_that_vanishes_stops_no_other(model, scans, tmp_path, monkeypatch):
+    def hash_inputs(sources):
+        if sources[0].name.startswith("scan1"):
+            raise FileNotFoundError(sources[0])
+        return "hash"
+
+    monkeypatch.setattr("medvision.batch.hash_inputs", hash_inputs)
+    out = tmp_path / "o"
+    run("predict", scans, "--model", model, "--out", out, "-q")
+    assert [r["status"] for r in rows_of(out).values()].count("ok") == 2
+
+
+def test_a_card_that_is_damaged_or_unfinished_is_refused(tmp_path):
+    card = tmp_path / "run.json"
+    for text, says in (
+        ('{"status": "unfinished"}', "did not finish"),
+        ('{"model": {}, "cases": [], "resolved": {}, "formats": []}', "that can be repeated"),
+        ("[]", "is no run card"),
+    ):
+        card.write_text(text)
+        assert says in str(run("replay", card).exception)
+
+
 def test_replay_refuses_another_model(model, scans, tmp_path):
     mine = shutil.copytree(model, tmp_path / "mine")
     run("predict", scans / "scan0.nii.gz", "--model", mine, "--out", tmp_path / "o", "-q")
@@ -151,7 +181,18 @@ def test_replay_refuses_another_model(model, scans, tmp_path):
 
 def test_results_inside_the_input_are_not_taken_for_scans(model, scans):
     for _ in range(2):
-        run("predict", scans, "--model", model, "--out", scans / "out", "-q", "--outputs", "nifti")
+        run(
+            "predict",
+            scans,
+            "--model",
+            model,
+            "--out",
+            scans / "out",
+            "-q",
+            "--outputs",
+            "nifti",
+            "--overwrite",
+        )
         assert len(rows_of(scans / "out")) == 5
     run("predict", scans, "--model", model, "--out", scans / "more", "-q", "--outputs", "nifti")
     assert len(rows_of(scans / "more")) == 5
@@ -189,6 +230,12 @@ def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
         ),
         (["predict", "{scans}", "--model", "{scans}", "--out", "o"], "spec.json"),
         (["replay", "{scans}"], "run.json"),
+        (
+            ["predict", "{scans}", "--model", "{model}", "--out", "{scans}/notes.txt"],
+            "cannot hold results",
+        ),
+        (["predict", "{scans}", "--model", "{model}", "--out", "{scans}"], "folder of results"),
+        (["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "{scans}"], "columns"),
         (["train", "{scans}/none.csv", "--out", "o", "--classes", "a"], "No such file"),
         (
             ["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "o.csv"],

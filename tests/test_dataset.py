@@ -6,9 +6,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Generator
 
-from medvision.augment import Augment
-from medvision.dataset import Case, Item, Patches, load_item, read_cases, read_pair, split_folds
+from medvision.augment import Augment, random_intensity
+from medvision.dataset import (
+    Case,
+    Item,
+    Patches,
+    load_item,
+    load_items,
+    read_cases,
+    read_pair,
+    split_folds,
+)
 from medvision.errors import CasesError
 from medvision.spec import ModelSpec
 
@@ -40,6 +50,7 @@ def test_rows_become_cases(tmp_path):
         (["one,i.nii,m.nii,p", "one,i.nii,m.nii,p"], "case_id,image,mask,group", "line 3.*twice"),
         (["one,i.nii,p"], "case_id,image,group", "missing columns: mask"),
         (["one,i.nii,m.nii,p"], "case_id,image,mask,color", "unknown columns: color"),
+        (["one,i.nii,m.nii,dev"], "case_id,image,mask,split", "split 'dev' is not"),
         ([], "case_id,image,mask", "no rows"),
     ],
 )
@@ -48,6 +59,37 @@ def test_an_unusable_table_names_its_rows(tmp_path, rows, columns, says):
         save(tmp_path / name, np.zeros((4, 4, 4), np.int16))
     with pytest.raises(CasesError, match=says):
         read_cases(write(tmp_path, rows, columns))
+
+
+def test_rows_of_other_splits_are_left_out(tmp_path):
+    for name in ("i.nii", "m.nii"):
+        save(tmp_path / name, np.zeros((4, 4, 4), np.int16))
+    rows = ["a,i.nii,m.nii,train", "b,i.nii,m.nii,val", "c,i.nii,m.nii,test", "d,i.nii,m.nii,"]
+    table = write(tmp_path, rows, "case_id,image,mask,split")
+    assert [c.case_id for c in read_cases(table, ("", "train"))] == ["a", "d"]
+    assert len(read_cases(table)) == 4
+    with pytest.raises(CasesError, match="no rows of split 'val' or 'x'"):
+        read_cases(write(tmp_path, rows[2:], "case_id,image,mask,split"), ("val", "x"))
+
+
+def test_every_unusable_case_is_named(tmp_path):
+    spec = ModelSpec("m", "segmentation", "unet3d", ("a",), (1, 1, 1), (8, 8, 8))
+    save(tmp_path / "i.nii", np.zeros((4, 4, 4, 2), np.int16))
+    save(tmp_path / "m.nii", np.zeros((4, 4, 4), np.uint8))
+    both = [Case(name, tmp_path / "i.nii", tmp_path / "m.nii", name) for name in ("one", "two")]
+    with pytest.raises(CasesError, match=r"one: .*\ntwo: "):
+        load_items(both, spec, show=False)
+
+
+def test_coarse_images_stay_where_their_labels_are():
+    """Sampled down and up again, a ramp is the same ramp: nothing has moved."""
+    only = Augment(gamma=0, bias=0, level=0, blur=0, coarse=1.0, noise=0)
+    ramp = torch.arange(40.0).expand(1, 36, 38, 40)
+    moved = [
+        (random_intensity(ramp, Generator().manual_seed(n), only) - ramp)[..., 8:32].mean()
+        for n in range(20)
+    ]
+    assert max(abs(float(m)) for m in moved) < 0.01
 
 
 def test_masks_must_fit_their_image(tmp_path):

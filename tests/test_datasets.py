@@ -71,6 +71,17 @@ def test_paths_below_the_table_are_relative_to_it(msd, task):
     assert row["group"] == "hippocampus_001"
 
 
+def test_a_ct_task_says_so(msd, task):
+    described = task / "dataset.json"
+    assert msd.modality(task) == ""
+    described.write_text('{"name": "Spleen", "modality": {"0": "CT"}, "labels": {"1": "spleen"}}')
+    assert msd.modality(task) == "CT"
+    assert msd.class_names(task) == ("spleen",)
+    described.write_text("no table")
+    with pytest.raises(CasesError, match="is damaged"):
+        msd.build(task, task.parent / "cases.csv")
+
+
 def test_an_image_without_mask_is_named(msd, task, tmp_path):
     (task / "labelsTr" / "hippocampus_003.nii.gz").unlink()
     with pytest.raises(CasesError, match=r"hippocampus_003\.nii\.gz"):

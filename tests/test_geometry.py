@@ -77,6 +77,11 @@ def test_reorientation_is_reached_at_any_multiple_of_45_degrees(order):
         assert volume.reoriented("LPI").reoriented(wanted).orientation == wanted
 
 
+def test_a_box_has_an_end():
+    with pytest.raises(SpecError, match="from low to high"):
+        parse_box("-inf:inf,0:1,0:1")
+
+
 def test_orientation_letters():
     assert orientation_of(np.eye(4)) == "RAS"
     assert orientation_of(flip_ras_lps(np.eye(4))) == "LPS"

@@ -132,6 +132,11 @@ def test_the_window_is_the_files_then_soft_tissue_then_percentiles():
     assert display_window(Volume(array * np.nan, np.eye(4))).width == 1
 
 
+def test_ct_without_a_window_is_shown_as_soft_tissue_in_floats():
+    window = display_window(Volume(np.zeros((1, 4, 4, 4)), np.eye(4), SeriesInfo(unit="HU")))
+    assert isinstance(window.level, float)  # Streamlit's fields refuse a mixture
+
+
 def test_all_planes_are_cut_through_the_mask():
     center = (7, -11, 14)
     image, mask = ellipsoid_phantom((31, 41, 25), AFFINE, [Ellipsoid(center, (3, 3, 4))])

@@ -11,7 +11,7 @@ from training_phantom import write_phantom_cases
 
 from medvision.cross_validation import train_folds
 from medvision.dataset import read_cases
-from medvision.errors import CasesError, TrainingError
+from medvision.errors import CasesError, SpecError, TrainingError
 from medvision.evaluate import mean_dice, read_scores
 from medvision.plan import plan
 from medvision.spec import TrainConfig
@@ -105,8 +105,38 @@ def test_folds_hold_every_case_out_once(cases, tmp_path):
     assert "All folds" in (tmp_path / "summary.md").read_text()
     with pytest.raises(CasesError, match="no fold 3"):
         train_folds(cases, tmp_path, quick, class_names=("ball",), folds=3, only_fold=3)
+    with pytest.raises(CasesError, match="0 folds are asked for"):
+        train_folds(cases, tmp_path, quick, class_names=("ball",), only_fold=0)
     with pytest.raises(CasesError, match="Name the structures"):
         train_folds(cases, tmp_path, quick)
+
+
+def test_rows_of_val_validate_and_those_of_test_are_never_read(cases, tmp_path):
+    lines = cases.read_text().splitlines()
+    split = ["split", "train", "train", "train", "train", "val", "test"]
+    table = cases.with_name("split.csv")
+    table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, split, strict=True)))
+    quick = replace(CONFIG, steps=2)
+    [run] = train_folds(
+        table, tmp_path, quick, class_names=("ball",), width=4, device="cpu", show=False
+    )
+    assert {score.case_id for score in run.scores} == {"case4"}
+    assert "trained by medvision on 4 cases" in (run.model / "card.md").read_text()
+
+
+def test_a_case_that_cannot_validate_is_found_before_training(cases, spec, tmp_path):
+    good = read_cases(cases)
+    wrong = replace(good[4], mask=good[0].image)
+    with pytest.raises(CasesError, match="case4"):
+        train(good[:4], [wrong], spec, CONFIG, tmp_path, "cpu", show=False)
+    assert not (tmp_path / "log.csv").exists()
+
+
+def test_a_device_or_precision_that_is_not_there_is_refused(cases, spec, tmp_path):
+    with pytest.raises(SpecError, match="Unknown device"):
+        train(read_cases(cases)[:4], [], spec, CONFIG, tmp_path, "abacus", show=False)
+    with pytest.raises(SpecError, match="Unknown precision"):
+        replace(CONFIG, precision="8-bit")
 
 
 def test_the_schedule_rises_and_falls():

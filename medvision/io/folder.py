@@ -75,6 +75,11 @@ def find_studies(
         if not root.exists():
             raise SeriesError(f"No such file or folder: {root}.")
         paths = [root] if root.is_file() else list(walk(root, skipped))
+        if not paths and (root.resolve() in skipped or (root / RESULTS_MARK).exists()):
+            raise SeriesError(
+                f"{root} is a folder of results ({RESULTS_MARK}), and passed over: "
+                "name the scans, and another folder for what comes of them."
+            )
         if not paths:
             raise SeriesError(
                 f"No scan in {root}: it holds {describe(root)}. "
@@ -143,7 +148,7 @@ def name_studies(paths: Sequence[Path]) -> list[StudyRef]:
 
 def name_parts(path: Path) -> tuple[str, ...]:
     """Return the folders of a path and its stem, made safe for file names."""
-    full = path.resolve()
+    full = Path(os.path.abspath(path))  # a link is named as it is, not after what it leads to
     stem = nifti_stem(full) if is_nifti(full) else full.name if full.is_dir() else full.stem
     safe = [
         "".join(c if c.isalnum() or c in "._-" else "_" for c in part).lstrip(".")

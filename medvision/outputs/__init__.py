@@ -26,6 +26,7 @@ def write_measurements(prediction: Prediction, study: Study, path: Path) -> Path
     return write_text(path, json.dumps(prediction.to_dict(), indent=2) + "\n")
 
 
+RESERVED = ("run", "results")  # run.json and results.csv stand beside the results
 WRITERS: Mapping[str, tuple[str, Writer]] = {  # kind → (suffix, writer)
     "nifti": (".nii.gz", write_mask),
     "json": (".json", write_measurements),
@@ -58,18 +59,23 @@ def write_outputs(
     Raises
     ------
     OutputError
-        When a format is unknown, the case's name cannot name a file, or the disk refuses.
+        When a format is unknown, the case's name cannot name a file, a result would replace the
+        scan, or the disk refuses.
     """
     check_formats(formats)
     case_id = prediction.case_id
-    if not case_id or case_id.startswith(".") or set(case_id) & set('/\\:*?"<>|\0\n\r'):
+    bad = set(case_id) & set('/\\:*?"<>|\0\n\r') or case_id.startswith(".")
+    if not case_id or bad or case_id.lower() in RESERVED:
         raise OutputError(f"A case called {case_id!r} cannot name a file: give it another case_id.")
+    targets = {kind: Path(folder) / f"{case_id}{WRITERS[kind][0]}" for kind in formats}
+    scans = {source.resolve() for v in study.volumes.values() for source in v.info.sources}
+    for path in targets.values():
+        if path.resolve() in scans:
+            raise OutputError(f"{path} is the scan itself: name another folder for the results.")
     files = {}
-    for kind in formats:
-        suffix, writer = WRITERS[kind]
-        path = Path(folder) / f"{case_id}{suffix}"
+    for kind, path in targets.items():
         try:
-            files[kind] = writer(prediction, study, path)
+            files[kind] = WRITERS[kind][1](prediction, study, path)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
     return files

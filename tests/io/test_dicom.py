@@ -96,10 +96,35 @@ def test_values_beyond_int16_are_kept(tmp_path):
 def test_monochrome1_is_turned_so_that_high_is_bright(tmp_path):
     def change(data, k):
         data.PhotometricInterpretation, data.BitsStored, data.HighBit = "MONOCHROME1", 12, 11
+        data.WindowCenter, data.WindowWidth = 40, 400
 
     truth = counted(grid(), dtype=np.uint16)
+    write_series(tmp_path, truth, change=change, modality="CR")
+    found = read_volume(tmp_path)
+    assert np.array_equal(found.array, 4095 - truth.array.astype(int))
+    assert found.info.window is None  # that of the file is meant for the values before
+
+
+def test_an_inverted_ct_keeps_its_units(tmp_path):
+    def change(data, k):
+        data.PhotometricInterpretation = "MONOCHROME1"
+
+    truth = counted(grid())
+    write_series(tmp_path, truth, change=change, modality="CT")
+    assert sorted(read_volume(tmp_path).array.ravel()) == sorted(truth.array.ravel())
+
+
+@pytest.mark.parametrize("spacing", [0.703125, 0.8333, 1.25])
+def test_positions_with_two_digits_make_a_grid(tmp_path, spacing):
+    def change(data, k):
+        data.ImagePositionPatient = [f"{float(v):.2f}" for v in data.ImagePositionPatient]
+        data.ImageOrientationPatient = [
+            float(v) + 1e-7 * (-1) ** k for v in data.ImageOrientationPatient
+        ]
+
+    truth = counted(grid((1.6, 0, 0), (0.8, 1.2, spacing)), (5, 6, 40))
     write_series(tmp_path, truth, change=change)
-    assert np.array_equal(read_volume(tmp_path).array, 4095 - truth.array.astype(int))
+    assert read_volume(tmp_path).spacing[2] == pytest.approx(spacing, abs=0.001)
 
 
 def test_the_window_of_the_file_is_kept(tmp_path):

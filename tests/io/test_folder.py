@@ -52,6 +52,21 @@ def test_a_link_to_itself_ends(tmp_path):
     assert len(find_studies(tmp_path)) == 1
 
 
+def test_a_link_keeps_its_own_name(tmp_path):
+    (tmp_path / "sub-01.nii").symlink_to(touch(tmp_path / "names" / "DOE_JANE.nii"))
+    assert [r.case_id for r in find_studies(tmp_path / "sub-01.nii")] == ["sub-01"]
+
+
+def test_a_folder_of_results_is_named_as_such(tmp_path):
+    touch(tmp_path / "run.json")
+    touch(tmp_path / "t1.nii")
+    with pytest.raises(SeriesError, match="is a folder of results"):
+        find_studies(tmp_path)
+    (tmp_path / "scans").mkdir()
+    with pytest.raises(SeriesError, match="is a folder of results"):
+        find_studies(tmp_path / "scans", skip=[tmp_path / "scans"])
+
+
 def test_a_folder_without_scans_says_what_it_holds(tmp_path):
     touch(tmp_path / "a.txt")
     touch(tmp_path / "b.txt")

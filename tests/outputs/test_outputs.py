@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from medvision.errors import OutputError
+from medvision.io import read_volume
 from medvision.outputs import write_outputs
+from medvision.outputs.nifti import save_nifti
 from medvision.outputs.table import failed_row, row_of, write_results
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.prediction import Prediction
@@ -49,6 +51,22 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path, case_id):
     with pytest.raises(OutputError, match="cannot name a file"):
         write_outputs(prediction, study, tmp_path / "out")
     assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("case_id", ["run", "Results"])
+def test_names_of_the_run_itself_are_kept_free(tmp_path, case_id):
+    with pytest.raises(OutputError, match="cannot name a file"):
+        write_outputs(*result(case_id), tmp_path)
+
+
+def test_a_result_never_replaces_the_scan(tmp_path):
+    prediction, study = result()
+    path = save_nifti(study.image, tmp_path / "case.nii.gz")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match=r"case\.nii\.gz is the scan itself"):
+        write_outputs(prediction, Study("case", {"image": read_volume(path)}), tmp_path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["case.nii.gz"]
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):

@@ -16,7 +16,8 @@ from medvision.io.dicom.headers import Header
 def decode(header: Header) -> NDArray[np.float64]:
     """Return the values of one slice, (columns, rows), rescaled as the file asks for.
 
-    MONOCHROME1, where high means dark, is inverted, so that high is bright everywhere.
+    MONOCHROME1, where high means dark, is inverted, so that high is bright everywhere; but not
+    where values have a unit (CT, PET).
 
     Raises
     ------
@@ -30,7 +31,7 @@ def decode(header: Header) -> NDArray[np.float64]:
             if "TransferSyntaxUID" not in data.file_meta:
                 data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"  # the default, PS3.5 10.1
             stored = data.pixel_array  # (rows, columns)
-            if header.photometric == "MONOCHROME1":
+            if header.inverted:
                 stored = inverted(stored, data)
             values = apply_modality_lut(stored, data)
         except Exception:  # pydicom and its plugins raise errors of many kinds on damaged data

@@ -18,7 +18,7 @@ from medvision.geometry import Affine, check_affine, flip_ras_lps
 from medvision.io.dicom.headers import Header
 
 GAP_TOLERANCE = 0.01  # relative to the median gap
-MIN_TOLERANCE = 0.01  # mm; positions are often written with two digits
+MIN_TOLERANCE = 0.025  # mm; positions are often written with two digits
 TILT = 0.5  # degrees between normal and stack from which a tilt is told
 
 
@@ -102,9 +102,10 @@ def in_plane(header: Header, notes: list[str]) -> tuple[float, float, bool]:
 
 def check_alike(headers: Sequence[Header]) -> None:
     """Refuse slices that differ from most of their series in what one grid has once."""
+    first = headers[len(headers) // 2]
     facts: dict[str, list[Any]] = {
         "size (columns × rows)": [(h.columns, h.rows) for h in headers],
-        "direction": [h.cosines and tuple(np.round(h.cosines, 3) + 0.0) for h in headers],
+        "direction": [h.cosines and near(h.cosines, first.cosines) for h in headers],
         "pixel spacing (mm)": [
             h.pixel_spacing and tuple(np.round(h.pixel_spacing, 4)) for h in headers
         ],
@@ -121,6 +122,14 @@ def check_alike(headers: Sequence[Header]) -> None:
                 + (", …" if len(odd) > 5 else "")
                 + "."
             )
+
+
+def near(
+    cosines: tuple[float, ...], reference: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
+    """Return the reference when it is met to within rounding."""
+    met = reference is not None and np.allclose(cosines, reference, atol=1e-3)
+    return reference if met else tuple(round(c, 3) for c in cosines)
 
 
 def shown(value: object) -> str:

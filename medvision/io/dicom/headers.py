@@ -17,7 +17,7 @@ MAGIC_AT, MAGIC = 128, b"DICM"
 BARE_STARTS = (b"\x02\x00", b"\x08\x00")  # group 2 or 8: how a file without preamble begins
 TAGS = [
     "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
-    "Modality", "InstanceNumber", "ImageType", "Rows", "Columns", "NumberOfFrames",
+    "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames",
     "SamplesPerPixel", "PhotometricInterpretation", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
     "SpacingBetweenSlices", "WindowCenter", "WindowWidth", "RescaleType",
@@ -48,6 +48,11 @@ class Header:
     window: tuple[float, float] | None  # center, width
     unit: str
     syntax: str  # transfer syntax, in words
+
+    @property
+    def inverted(self) -> bool:
+        """Whether high values mean dark, and nothing else."""
+        return self.photometric == "MONOCHROME1" and self.modality not in ("CT", "PT")
 
 
 def is_dicom(path: Path) -> bool:

@@ -77,7 +77,7 @@ def info_of(grid: SliceGrid) -> SeriesInfo:
         study_uid=first.study_uid,
         series_uid=first.series_uid,
         unit=first.unit,
-        window=Window(*first.window) if first.window else None,
+        window=Window(*first.window) if first.window and not first.inverted else None,
         spacing_known=grid.spacing_known,
         space="scanner" if first.position is not None else "",
         sources=tuple(header.path for header in grid.headers),
