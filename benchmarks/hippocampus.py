@@ -9,6 +9,7 @@ benchmarks/hippocampus.md is read from their metrics.csv files, none is typed.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from medvision.run_card import device_name, package_versions
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "medvision" / "weights" / "hippocampus"
 TABLE = ROOT / "benchmarks" / "hippocampus.md"
+README = ROOT / "README.md"
 FOLDS = 5
 
 
@@ -124,7 +126,8 @@ data set's protocol. Scans unlike the training data get a warning, which is no g
 
 {spec.architecture}, {parameters:,} parameters; {config["steps"]} steps of {config["batch_size"]}
 patches {"×".join(map(str, spec.roi_size))}, left and right mirrored at random; about
-{np.median(spent):.0f} minutes a fold on one thread, two folds at a time, on: {machine}.
+{np.median(spent):.0f} minutes a fold with one thread (medians; other work was going on) on:
+{machine}.
 
     make hippocampus MSD=path/to/Task04_Hippocampus
 """
@@ -135,7 +138,27 @@ patches {"×".join(map(str, spec.roi_size))}, left and right mirrored at random;
         f"{machine}\n\nSettings: {json.dumps(config)}\n\n"
         "    make hippocampus MSD=path/to/Task04_Hippocampus\n",
     )
-    print(f"Wrote {WEIGHTS} and {TABLE}")
+    write_readme({"folds by subject": pair, "folds by case (": case})
+    print(f"Wrote {WEIGHTS}, {TABLE} and the figures in {README}")
+
+
+def write_readme(results: dict[str, dict[int, list[Score]]]) -> None:
+    """Put mean Dice over all folds into the README's rows that start with each name."""
+    text = README.read_text(encoding="utf-8")
+    for name, folds in results.items():
+        every = [score for scores in folds.values() for score in scores]
+        if len(folds) < FOLDS:
+            cells = f"{len(folds)} of {FOLDS} folds were run"
+        else:
+            means = [
+                np.mean([s.dice for s in every if s.structure == structure])
+                for structure in ("anterior", "posterior")
+            ]
+            cells = " / ".join(f"{mean:.4f}" for mean in means)
+        row = rf"(\| medvision, {re.escape(name)}[^|]*\|)[^|]*\|"
+        text, found = re.subn(row, rf"\1 {cells} |", text)
+        assert found == 1, f"no row for {name} in {README}"
+    write_text(README, text)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from medvision.errors import MedvisionError, OutputError
 from medvision.files import sha256
-from medvision.io import read_volume
+from medvision.io import read_study
 from medvision.jobs import Job, Outcome
 from medvision.outputs import check_formats, write_outputs
 from medvision.outputs.table import failed_row, row_of, write_results
 from medvision.predictor import Predictor
 from medvision.progress import track
 from medvision.run_card import begin_run_card, hash_inputs, run_card, write_run_card
-from medvision.study import Study
 
 RESULTS = "results.csv"
 SAVE_EVERY = 5.0  # seconds between two versions of the table
@@ -93,9 +92,8 @@ def run_job(
     clock = Clock()
     source = str(job.source)
     try:
-        volume = read_volume(job.source, job.series)
+        study = read_study(job.source, job.series, job.case_id)
         clock.lap("read")
-        study = Study(job.case_id, {"image": volume})
         prediction = predictor.predict(study, job.box)
         clock.lap("predict")
         files = write_outputs(prediction, study, out, formats)
@@ -104,7 +102,7 @@ def run_job(
             job=job,
             row=row_of(prediction, source, clock.total, files),
             seconds=clock.laps,
-            input_sha256=hash_inputs(volume.info.sources),
+            input_sha256=hash_inputs(study.image.info.sources),
             outputs={k: {"file": p.name, "sha256": sha256(p)} for k, p in files.items()},
         )
     except Exception as error:  # one bad study must not stop the others

@@ -264,10 +264,10 @@ def test_every_command_explains_itself_with_an_example():
 
 
 def test_an_unexpected_failure_keeps_its_words_to_itself(model, scans, tmp_path, monkeypatch):
-    def fail(path, series=None):
+    def fail(path, series, case_id):
         raise RuntimeError("DOE^JANE")
 
-    monkeypatch.setattr("medvision.batch.read_volume", fail)
+    monkeypatch.setattr("medvision.batch.read_study", fail)
     result = run("predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o")
     assert result.exit_code == 1
     assert "DOE" not in result.output + (tmp_path / "o" / "results.csv").read_text()

@@ -54,7 +54,10 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     )
 
 
-def read_study(path: str | Path, series: str | None = None) -> Study:
-    """Read one study, named after its file or folder. See `read_volume` for errors."""
+def read_study(path: str | Path, series: str | None = None, case_id: str | None = None) -> Study:
+    """Read one study, named `case_id`, or after its file or folder.
+
+    See `read_volume` for the other parameters and for errors.
+    """
     volume = read_volume(path, series)
-    return Study(name_studies([Path(path)])[0].case_id, {"image": volume})
+    return Study(case_id or name_studies([Path(path)])[0].case_id, {"image": volume})
