@@ -67,7 +67,8 @@ def preprocess(volume: Volume, spec: ModelSpec, device: torch.device | str = "cp
     if volume.array.shape[0] != 1:
         raise SpecError(
             f"The model takes one channel; this image has {volume.array.shape[0]} "
-            f"({volume.info.channels or 'unnamed'}). Choose one, by converting it to its own file."
+            f"({volume.info.channels or 'unnamed'}). "
+            "Write the one that is meant to a file of its own: save_nifti."
         )
     upright = volume.reoriented(spec.orientation)
     array = np.ascontiguousarray(upright.array, dtype=np.float32)

@@ -65,7 +65,12 @@ class SeriesInfo:
     window : Window, optional
         The window that the file asks for.
     channels : str
-        What the first axis means: ``""`` (one channel), ``"time"`` or ``"color"``.
+        What the first axis means: ``""`` (one channel), ``"time"``, ``"diffusion"`` or
+        ``"color"``.
+    b_values : tuple of float
+        Diffusion weighting of each channel in s/mm²; empty where it is unknown.
+    b_vectors : tuple of (x, y, z)
+        Direction of each channel's diffusion gradient in RAS; zeros where nothing is weighted.
     spacing_known : bool
         False for a picture without calibration: then nothing may be told in mm or ml.
     space : str
@@ -83,6 +88,8 @@ class SeriesInfo:
     unit: str = ""
     window: Window | None = None
     channels: str = ""
+    b_values: tuple[float, ...] = ()
+    b_vectors: tuple[tuple[float, float, float], ...] = ()
     spacing_known: bool = True
     space: str = ""
     sources: tuple[Path, ...] = ()

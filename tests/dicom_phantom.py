@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 from medvision.geometry import flip_ras_lps, spacing_of
 from medvision.volume import Volume
@@ -62,3 +67,49 @@ def write_series(
         data.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+def write_enhanced(path: Path, volume: Volume, slope: float = 1.0) -> Path:
+    """Write a Volume as one Enhanced MR file: a frame a slice and channel, in shuffled order.
+
+    Channels are moments in time (TemporalPositionIndex); each frame's stored values are the
+    volume's divided by `slope`.
+    """
+    lps, spacing = flip_ras_lps(volume.affine), spacing_of(volume.affine)
+    channels, _, _, slices = volume.array.shape
+    data = FileDataset("", {}, preamble=b"\0" * 128, file_meta=FileMetaDataset())
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = EnhancedMRImageStorage
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+    data.SeriesNumber, data.InstanceNumber, data.Modality = 3, 1, "MR"
+    data.SeriesDescription, data.ImageType = "enhanced", ["ORIGINAL", "PRIMARY", "M", "NONE"]
+    shared = Dataset()
+    measures, orientation = Dataset(), Dataset()
+    measures.PixelSpacing = [float(spacing[1]), float(spacing[0])]
+    measures.SliceThickness = measures.SpacingBetweenSlices = float(spacing[2])
+    cosines = np.concatenate([lps[:3, 0] / spacing[0], lps[:3, 1] / spacing[1]])
+    orientation.ImageOrientationPatient = [f"{c:.8f}" for c in cosines]
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [orientation]
+    data.SharedFunctionalGroupsSequence = [shared]
+    groups, planes = [], []
+    places = [(c, k) for c in range(channels) for k in range(slices)]
+    for c, k in np.random.default_rng(0).permutation(places).tolist():
+        group, position, content, values = Dataset(), Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = [f"{p:.5f}" for p in (lps @ [0, 0, k, 1])[:3]]
+        content.TemporalPositionIndex = c + 1
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = slope, 0, "US"
+        group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
+        group.PixelValueTransformationSequence = [values]
+        groups.append(group)
+        planes.append(np.rint(volume.array[c, :, :, k].T / slope).astype(np.int16))
+    data.PerFrameFunctionalGroupsSequence = groups
+    data.NumberOfFrames, (data.Rows, data.Columns) = len(planes), planes[0].shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 1
+    data.PixelData = np.stack(planes).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+    return path

@@ -1,6 +1,6 @@
 """DICOM files to Volumes: sorted, checked, decoded, rescaled, or refused with a reason."""
 
-from medvision.io.dicom.headers import is_dicom
+from medvision.io.dicom.elements import is_dicom
 from medvision.io.dicom.series import Series, list_series
 from medvision.io.dicom.volume import read_dicom
 

@@ -15,25 +15,26 @@ from numpy.typing import NDArray
 
 from medvision.errors import GeometryError
 from medvision.geometry import Affine, check_affine, flip_ras_lps
-from medvision.io.dicom.headers import Header
+from medvision.io.dicom.headers import Frame
 
 GAP_TOLERANCE = 0.01  # relative to the median gap
 MIN_TOLERANCE = 0.025  # mm; positions are often written with two digits
+SAME_PLACE = 0.01  # mm; slices nearer than this are one place at several times
 TILT = 0.5  # degrees between normal and stack from which a tilt is told
 
 
 @dataclass(frozen=True)
 class SliceGrid:
-    """Headers in slice order, and the affine (RAS mm) of the stack."""
+    """Slices by channel and place, and the affine (RAS mm) of the stack."""
 
-    headers: tuple[Header, ...]
+    frames: tuple[tuple[Frame, ...], ...]  # [channel][slice]
     affine: Affine
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
 
 
-def grid_of(headers: Sequence[Header]) -> SliceGrid:
-    """Order slices along their normal and find their grid.
+def grid_of(frames: Sequence[Frame]) -> SliceGrid:
+    """Order slices along their normal, and those of one place in time, and find their grid.
 
     Raises
     ------
@@ -41,21 +42,22 @@ def grid_of(headers: Sequence[Header]) -> SliceGrid:
         Naming the files, when slices differ in size, direction or spacing, one is missing or
         there twice, or they shift sideways.
     """
-    check_alike(headers)
-    first = headers[0]
+    check_alike(frames)
+    first = frames[0]
     if first.position is None or first.cosines is None:
-        if len(headers) > 1:
+        if len(frames) != first.header.frame_count:
             raise GeometryError(
-                f"{first.path} lacks its place in the patient (ImagePositionPatient, "
-                f"ImageOrientationPatient): {len(headers)} such files make no volume."
+                f"{first.header.path} lacks its place in the patient (ImagePositionPatient, "
+                f"ImageOrientationPatient): {len(frames)} such images make no volume."
             )
-        return flat_grid(first)
+        return flat_grid(frames)
     along_row, along_column = np.reshape(first.cosines, (2, 3))
     check_cosines(first, along_row, along_column)
     normal = np.cross(along_row, along_column)
-    positions = np.array([h.position for h in headers], dtype=np.float64)  # (N, 3) LPS mm
-    order = np.argsort(positions @ normal, kind="stable")
-    ordered, positions = [headers[i] for i in order], positions[order]
+    places = gather_places(frames, normal)
+    channels = tuple(zip(*places, strict=True))
+    ordered = channels[0]
+    positions = np.array([f.position for f in ordered], dtype=np.float64)  # (K, 3) LPS mm
     notes: list[str] = []
     if len(ordered) == 1:
         step = normal * (first.slice_step or 1.0)
@@ -64,7 +66,8 @@ def grid_of(headers: Sequence[Header]) -> SliceGrid:
     else:
         check_gaps(ordered, positions @ normal)
         step = (positions[-1] - positions[0]) / (len(ordered) - 1)
-        check_straight(ordered, positions, step)
+        for channel in channels:
+            check_straight(channel, positions[0], step)
         tilt = np.degrees(np.arccos(min(1.0, float(step @ normal) / float(np.linalg.norm(step)))))
         if tilt > TILT:
             notes.append(
@@ -76,49 +79,97 @@ def grid_of(headers: Sequence[Header]) -> SliceGrid:
     affine[:3, 1] = along_column * between_rows  # j counts rows
     affine[:3, 2] = step
     affine[:3, 3] = positions[0]
-    return SliceGrid(tuple(ordered), check_affine(flip_ras_lps(affine)), known, tuple(notes))
+    return SliceGrid(channels, check_affine(flip_ras_lps(affine)), known, tuple(notes))
 
 
-def flat_grid(header: Header) -> SliceGrid:
-    """Return the grid of one picture that does not say where it lies, such as a radiograph."""
+def gather_places(frames: Sequence[Frame], normal: NDArray[np.float64]) -> list[tuple[Frame, ...]]:
+    """Return the images of each place along the normal, in time order, lowest place first.
+
+    Raises
+    ------
+    GeometryError
+        When an image is there twice, or some places have fewer images than others.
+    """
+    distances = np.array([f.position for f in frames], dtype=np.float64) @ normal  # mm
+    order = np.argsort(distances, kind="stable")
+    places: list[list[Frame]] = []
+    last = -np.inf
+    for i in order:
+        if distances[i] - last > SAME_PLACE:
+            places.append([])
+        places[-1].append(frames[i])
+        last = distances[i]
+    check_copies(places)
+    counts = Counter(len(place) for place in places)
+    if len(counts) > 1:
+        usual = counts.most_common(1)[0][0]
+        odd = [place for place in places if len(place) != usual]
+        what = "images lie where another lies" if usual == 1 else f"places have not {usual} images"
+        raise GeometryError(
+            f"{len(odd)} of {len(places)} {what}: "
+            + "; ".join(" and ".join(f.name for f in place[:3]) for place in odd[:3])
+            + ("; …" if len(odd) > 3 else "")
+            + ". Repeated or missing slices are no volume."
+        )
+    return [tuple(sorted(place, key=lambda f: f.order)) for place in places]
+
+
+def check_copies(places: Sequence[Sequence[Frame]]) -> None:
+    """Refuse an image that is there twice: the same instance in two files."""
+    for place in places:
+        seen: dict[tuple[str, int], Frame] = {}
+        for frame in place:
+            uid = frame.header.instance_uid
+            twin = seen.setdefault((uid, frame.number), frame)
+            if uid and twin is not frame:
+                raise GeometryError(
+                    f"{twin.name} and {frame.name} lie where another lies: they are the same "
+                    "image twice (SOPInstanceUID)."
+                )
+
+
+def flat_grid(frames: Sequence[Frame]) -> SliceGrid:
+    """Return the grid of a picture that does not say where it lies: a radiograph, or a film."""
     notes: list[str] = []
-    between_rows, between_columns, known = in_plane(header, notes)
+    between_rows, between_columns, known = in_plane(frames[0], notes)
     notes.append("The file does not say where it lies in the patient: left and right are a guess.")
     # i grows to the patient's left, j to the feet, as on a film seen from the front
     affine = np.zeros((4, 4))
     affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = -between_columns, -between_rows, 1, 1
-    return SliceGrid((header,), check_affine(affine), known, tuple(notes))
+    channels = tuple((frame,) for frame in sorted(frames, key=lambda f: f.order))
+    return SliceGrid(channels, check_affine(affine), known, tuple(notes))
 
 
-def in_plane(header: Header, notes: list[str]) -> tuple[float, float, bool]:
+def in_plane(frame: Frame, notes: list[str]) -> tuple[float, float, bool]:
     """Return mm between rows, mm between columns, and whether they are known."""
-    if header.pixel_spacing:
-        return header.pixel_spacing[0], header.pixel_spacing[1], True
-    if header.imager_spacing:
+    detector = frame.header.imager_spacing
+    if frame.pixel_spacing:
+        return frame.pixel_spacing[0], frame.pixel_spacing[1], True
+    if detector:
         notes.append("Pixel sizes are those at the detector: what lies before it is magnified.")
-        return header.imager_spacing[0], header.imager_spacing[1], True
+        return detector[0], detector[1], True
     return 1.0, 1.0, False
 
 
-def check_alike(headers: Sequence[Header]) -> None:
+def check_alike(frames: Sequence[Frame]) -> None:
     """Refuse slices that differ from most of their series in what one grid has once."""
-    first = headers[len(headers) // 2]
+    first = frames[len(frames) // 2]
     facts: dict[str, list[Any]] = {
-        "size (columns × rows)": [(h.columns, h.rows) for h in headers],
-        "direction": [h.cosines and near(h.cosines, first.cosines) for h in headers],
+        "size (columns × rows)": [(f.columns, f.rows) for f in frames],
+        "direction": [f.cosines and near(f.cosines, first.cosines) for f in frames],
         "pixel spacing (mm)": [
-            h.pixel_spacing and tuple(np.round(h.pixel_spacing, 4)) for h in headers
+            f.pixel_spacing and tuple(np.round(f.pixel_spacing, 4)) for f in frames
         ],
-        "position": [h.position is not None for h in headers],
+        "position": [f.position is not None for f in frames],
     }
     for what, values in facts.items():
         usual = Counter(values).most_common(1)[0][0]
-        odd = [(h, v) for h, v in zip(headers, values, strict=True) if v != usual]
+        odd = [(f, v) for f, v in zip(frames, values, strict=True) if v != usual]
         if odd:
             raise GeometryError(
-                f"{len(odd)} of {len(headers)} slices differ in {what} from the others "
+                f"{len(odd)} of {len(frames)} slices differ in {what} from the others "
                 f"({shown(usual)}): "
-                + ", ".join(f"{h.path.name} ({shown(v)})" for h, v in odd[:5])
+                + ", ".join(f"{f.name} ({shown(v)})" for f, v in odd[:5])
                 + (", …" if len(odd) > 5 else "")
                 + "."
             )
@@ -139,30 +190,20 @@ def shown(value: object) -> str:
     return "given" if value is True else "missing" if not value else str(value)
 
 
-def check_cosines(header: Header, row: NDArray[np.float64], column: NDArray[np.float64]) -> None:
+def check_cosines(frame: Frame, row: NDArray[np.float64], column: NDArray[np.float64]) -> None:
     """Refuse directions that are not two perpendicular unit vectors."""
     lengths = [float(np.linalg.norm(row)), float(np.linalg.norm(column))]
     if max(abs(n - 1) for n in lengths) > 0.01 or abs(float(row @ column)) > 0.01:
         raise GeometryError(
-            f"{header.path}: ImageOrientationPatient {header.cosines} is not two perpendicular "
+            f"{frame.name}: ImageOrientationPatient {frame.cosines} is not two perpendicular "
             "directions of length 1."
         )
 
 
-def check_gaps(headers: Sequence[Header], distances: NDArray[np.float64]) -> None:
-    """Refuse slices that are there twice, missing, or unevenly spaced; `distances` rise, in mm."""
+def check_gaps(frames: Sequence[Frame], distances: NDArray[np.float64]) -> None:
+    """Refuse slices that are missing or unevenly spaced; `distances` rise, in mm."""
     gaps = np.diff(distances)
     usual = float(np.median(gaps))
-    same = np.flatnonzero(gaps < max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
-    if len(same):
-        names = ", ".join(
-            f"{headers[i].path.name} and {headers[i + 1].path.name}" for i in same[:3]
-        )
-        raise GeometryError(
-            f"{len(same)} of {len(headers)} slices lie where another lies: {names}"
-            f"{', …' if len(same) > 3 else ''}. Repeated slices, or several time points or echoes "
-            "in one series, are not one volume."
-        )
     off = np.flatnonzero(np.abs(gaps - usual) > max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
     if len(off) == 0:
         return
@@ -175,20 +216,20 @@ def check_gaps(headers: Sequence[Header], distances: NDArray[np.float64]) -> Non
     )
     raise GeometryError(
         f"Slice gaps run from {gaps.min():.2f} to {gaps.max():.2f} mm (usually {usual:.2f}): "
-        f"{guess} between {headers[i].path.name} and {headers[i + 1].path.name} "
-        f"({gaps[i]:.2f} mm apart)."
+        f"{guess} between {frames[i].name} and {frames[i + 1].name} ({gaps[i]:.2f} mm apart)."
     )
 
 
 def check_straight(
-    headers: Sequence[Header], positions: NDArray[np.float64], step: NDArray[np.float64]
+    frames: Sequence[Frame], start: NDArray[np.float64], step: NDArray[np.float64]
 ) -> None:
     """Refuse slices that do not lie on one straight line of equal steps."""
-    line = positions[0] + np.arange(len(positions))[:, None] * step
+    positions = np.array([f.position for f in frames], dtype=np.float64)
+    line = start + np.arange(len(positions))[:, None] * step
     off = np.linalg.norm(positions - line, axis=1)  # mm
     worst = int(off.argmax())
     if off[worst] > max(0.05, 2 * GAP_TOLERANCE * float(np.linalg.norm(step))):
         raise GeometryError(
-            f"Slices shift sideways: {headers[worst].path.name} lies {off[worst]:.2f} mm off the "
-            f"line from {headers[0].path.name} to {headers[-1].path.name}."
+            f"Slices shift sideways: {frames[worst].name} lies {off[worst]:.2f} mm off the line "
+            f"from {frames[0].name} to {frames[-1].name}."
         )

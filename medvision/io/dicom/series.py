@@ -1,32 +1,49 @@
-"""Series: which files belong together, and which of them the user means."""
+"""Series: which slices belong together, and which of them the user means.
+
+Slices under one SeriesInstanceUID that differ in direction, echo, or kind of value (magnitude,
+phase; gray, color) are no single volume: they are told apart as parts of their series.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from medvision.errors import SeriesError
-from medvision.io.dicom.headers import Header, is_dicom, read_header
+from medvision.io.dicom.elements import is_dicom
+from medvision.io.dicom.frames import read_frames
+from medvision.io.dicom.headers import Frame
 
 NAMED_DICOM = (".dcm", ".ima")  # files so named must be DICOM: one that is not is a lost slice
+PART_NAMES = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}
 
 
 @dataclass(frozen=True)
 class Series:
-    """The headers that share a SeriesInstanceUID."""
+    """Slices that may make one volume."""
 
     uid: str
     number: int | None
+    part: int  # from 1; 0 when the series has one part only
+    differs: str  # what tells this part from the others
     description: str
     modality: str
-    headers: tuple[Header, ...]
+    frames: tuple[Frame, ...]
+
+    @property
+    def label(self) -> str:
+        """How the user names it: ``3``, or ``3.2`` for the second part of series 3."""
+        number = "-" if self.number is None else str(self.number)
+        return f"{number}.{self.part}" if self.part else number
 
     def __str__(self) -> str:
-        number = "-" if self.number is None else self.number
+        what = self.description or "(no description)"
         return (
-            f"{number:>5}  {self.modality or '?':<3} {self.description or '(no description)'}, "
-            f"{len(self.headers)} files, {self.uid}"
+            f"{self.label:>6}  {self.modality or '?':<3} {what}"
+            f"{f' [{self.differs}]' if self.differs else ''}, {len(self.frames)} images, {self.uid}"
         )
 
 
@@ -41,17 +58,73 @@ def list_series(path: Path) -> list[Series]:
         When there is no DICOM image.
     """
     files = [path] if path.is_file() else dicom_files(path)
-    headers = [header for file in files if (header := read_header(file))]
-    if not headers:
+    groups: dict[tuple[str, int | None], list[Frame]] = {}
+    for file in files:
+        for frame in read_frames(file):
+            # scanners have given one UID to several numbered series
+            key = (frame.header.series_uid, frame.header.series_number)
+            groups.setdefault(key, []).append(frame)
+    if not groups:
         raise SeriesError(f"No DICOM image in {path}{_below(path)}.")
-    groups: dict[str, list[Header]] = {}
-    for header in headers:
-        groups.setdefault(header.series_uid, []).append(header)
-    found = [
-        Series(uid, group[0].series_number, group[0].description, group[0].modality, tuple(group))
-        for uid, group in groups.items()
+    found = [series for frames in groups.values() for series in split_series(frames)]
+    return sorted(found, key=lambda s: (s.number is None, s.number or 0, s.uid, s.part))
+
+
+def split_series(frames: Sequence[Frame]) -> list[Series]:
+    """Return the parts of what shares a SeriesInstanceUID, the earliest first."""
+    parts: list[list[Frame]] = []
+    for frame in sorted(frames, key=lambda f: f.order):
+        home = next((part for part in parts if belong_together(part[0], frame)), None)
+        if home is None:
+            parts.append([frame])
+        else:
+            home.append(frame)
+    first = frames[0].header
+    whole = Series(
+        first.series_uid, first.series_number, 0, "", first.description, first.modality, ()
+    )
+    if len(parts) == 1:
+        return [replace(whole, frames=tuple(parts[0]))]
+    names = tell_apart([part[0] for part in parts])
+    return [
+        replace(whole, part=n, differs=name, frames=tuple(part))
+        for n, (part, name) in enumerate(zip(parts, names, strict=True), start=1)
     ]
-    return sorted(found, key=lambda s: (s.number is None, s.number or 0, s.uid))
+
+
+def belong_together(first: Frame, other: Frame) -> bool:
+    """Tell whether two slices may be of one volume."""
+    if first.cosines is None or other.cosines is None:
+        parallel = first.cosines is other.cosines
+    else:
+        parallel = bool(np.allclose(first.cosines, other.cosines, atol=2e-3))
+    return (
+        parallel
+        and first.echo_ms == other.echo_ms
+        and first.part == other.part
+        and first.header.color == other.header.color
+    )
+
+
+def tell_apart(firsts: Sequence[Frame]) -> list[str]:
+    """Return words for what differs between parts, given the first slice of each."""
+    facts = [
+        [plane_of(f) for f in firsts],
+        [f"echo {f.echo_ms:g} ms" if f.echo_ms is not None else "no echo" for f in firsts],
+        [PART_NAMES.get(f.part, "") for f in firsts],
+        ["color" if f.header.color else "gray" for f in firsts],
+    ]
+    telling = [words for words in facts if len(set(words)) > 1]
+    names = [", ".join(filter(None, words)) for words in zip(*telling, strict=True)]
+    return names or ["another angle"] * len(firsts)
+
+
+def plane_of(frame: Frame) -> str:
+    """Return sagittal, coronal or axial, whichever is nearest."""
+    if frame.cosines is None:
+        return "no place"
+    row, column = np.reshape(frame.cosines, (2, 3))
+    return ("sagittal", "coronal", "axial")[int(np.abs(np.cross(row, column)).argmax())]
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -68,21 +141,14 @@ def choose_series(path: Path, found: Sequence[Series], wanted: str | None) -> Se
     SeriesError
         Listing the series, when none fits, several do, or none is chosen out of several.
     """
-    fits = list(found)
-    if wanted is not None:
-        for test in (
-            lambda s: s.uid == wanted,
-            lambda s: str(s.number) == wanted,
-            lambda s: wanted.lower() in s.description.lower(),
-        ):
-            fits = [s for s in found if test(s)]
-            if fits:
-                break
+    fits = list(found) if wanted is None else fitting(found, wanted)
     if len(fits) == 1:
         return fits[0]
     lines = "\n".join(f"  {s}" for s in fits or found)
     if wanted is None:
-        problem = f"{path} holds {len(found)} series"
+        numbers = len({(s.uid, s.number) for s in found})
+        kind = "series" if numbers > 1 else "parts of one series"
+        problem = f"{path} holds {len(found)} {kind}"
     elif fits:
         problem = f"{len(fits)} series in {path} fit {wanted!r}"
     else:
@@ -90,6 +156,21 @@ def choose_series(path: Path, found: Sequence[Series], wanted: str | None) -> Se
     raise SeriesError(
         f"{problem}; choose one by its number, UID or part of its description (--series):\n{lines}"
     )
+
+
+def fitting(found: Iterable[Series], wanted: str) -> list[Series]:
+    """Return what fits best: exact label, then number, then UID, then words."""
+    everything = list(found)
+    for test in (
+        lambda s: s.label == wanted,
+        lambda s: str(s.number) == wanted,
+        lambda s: s.uid == wanted,
+        lambda s: wanted.lower() in f"{s.description} {s.differs}".lower(),
+    ):
+        fits = [s for s in everything if test(s)]
+        if fits:
+            return fits
+    return []
 
 
 def _below(path: Path) -> str:
