@@ -110,6 +110,29 @@ def predict(
 
 
 @app.command()
+def info(
+    inputs: Annotated[list[Path], typer.Argument(help="Scans, or folders of many studies.")],
+) -> None:
+    """List every series, from its headers: size, spacing, orientation, and what is wrong with it.
+
+    Exits with 1 if any cannot be read.
+
+    Example:
+
+      medvision info scans/
+    """
+    from medvision.io import find_studies
+    from medvision.io.facts import scan_facts
+    from medvision.progress import track
+    from medvision.tables import print_facts
+
+    refs = find_studies(inputs)
+    facts = [one for ref in track(refs, "Read headers", len(refs)) for one in scan_facts(ref)]
+    print_facts(facts)
+    raise typer.Exit(int(any(one.problem for one in facts)))
+
+
+@app.command()
 def replay(
     card: Annotated[Path, typer.Argument(help="A run.json, or the folder that holds it.")],
     out: Annotated[

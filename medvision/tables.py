@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medvision.batch import RESULTS
+from medvision.io.facts import ScanFacts
 from medvision.jobs import Outcome
 from medvision.replay import Replayed
 from medvision.run_card import RUN_CARD
@@ -49,6 +50,36 @@ def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_facts(facts: Sequence[ScanFacts]) -> None:
+    """Print a row a series, and below the table what is wrong with which."""
+    console = Console()
+    table = Table()
+    table.add_column("study", overflow="fold")
+    for name in ("series", "kind", "description"):
+        table.add_column(name, overflow="fold")
+    for name in ("voxels", "mm", "axes", "files"):
+        table.add_column(name, justify="right", overflow="fold")
+    for one in facts:
+        channels = f"{one.shape[0]} of " if one.shape and one.shape[0] > 1 else ""
+        table.add_row(
+            one.case_id,
+            one.series,
+            one.modality,
+            one.description,
+            channels + "×".join(map(str, one.shape[1:])) if one.shape else "[red]unreadable[/]",
+            "×".join(f"{mm:.3g}" for mm in one.spacing),
+            one.orientation,
+            str(one.files),
+        )
+    console.print(table)
+    for one in facts:
+        for words in filter(None, (one.problem, *one.notes)):
+            name = f"{one.case_id} {one.series}".strip()
+            console.print(f"{name}: {words}", markup=False, highlight=False, soft_wrap=True)
+    bad = sum(bool(one.problem) for one in facts)
+    console.print(f"{len(facts)} series, {bad} unreadable.")
 
 
 def print_replayed(cases: Sequence[Replayed]) -> None:

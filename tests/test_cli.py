@@ -258,7 +258,7 @@ def test_mistakes_are_one_line_without_traceback(model, scans, tmp_path, argumen
 
 
 def test_every_command_explains_itself_with_an_example():
-    for command in ("predict", "replay", "train", "evaluate", "app"):
+    for command in ("predict", "info", "replay", "train", "evaluate", "app"):
         text = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert f"medvision {command}" in text
 

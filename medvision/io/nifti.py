@@ -51,6 +51,34 @@ def read_nifti(path: Path) -> Volume:
     GeometryError
         When its affine is not finite and invertible.
     """
+    image, affine, notes = open_nifti(path)
+    try:
+        array = np.asanyarray(image.dataobj)
+    except (*BAD_FILE, MemoryError):
+        raise DecodeError(
+            f"{path} is cut short or damaged: its header promises {image.shape} voxels of "
+            f"{image.get_data_dtype()}, which could not be read."
+        ) from None
+    array, channels = _channels_first(path, array)
+    codes = [int(image.header["sform_code"]), int(image.header["qform_code"])]
+    info = SeriesInfo(
+        description=nifti_stem(path),
+        channels=channels,
+        space=next((SPACES[c] for c in codes if c in SPACES), ""),
+        sources=(path,),
+        notes=tuple(notes),
+    )
+    return Volume(array, affine, info)
+
+
+def open_nifti(path: Path) -> tuple[nib.Nifti1Image, Affine, list[str]]:
+    """Read the header of a NIfTI file: the image, its affine to RAS mm, and what was decided.
+
+    Raises
+    ------
+    DecodeError, GeometryError
+        As `read_nifti`, but for the voxels.
+    """
     if path.stat().st_size == 0:
         raise DecodeError(f"{path} is empty (0 bytes).")
     try:
@@ -70,23 +98,7 @@ def read_nifti(path: Path) -> Volume:
         affine, notes = _affine_of(image)
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from None
-    try:
-        array = np.asanyarray(image.dataobj)
-    except (*BAD_FILE, MemoryError):
-        raise DecodeError(
-            f"{path} is cut short or damaged: its header promises {image.shape} voxels of "
-            f"{image.get_data_dtype()}, which could not be read."
-        ) from None
-    array, channels = _channels_first(path, array)
-    codes = [int(image.header["sform_code"]), int(image.header["qform_code"])]
-    info = SeriesInfo(
-        description=nifti_stem(path),
-        channels=channels,
-        space=next((SPACES[c] for c in codes if c in SPACES), ""),
-        sources=(path,),
-        notes=tuple(notes),
-    )
-    return Volume(array, affine, info)
+    return image, affine, notes
 
 
 def _affine_of(image: nib.Nifti1Image) -> tuple[Affine, list[str]]:

@@ -203,7 +203,7 @@ def check_cosines(frame: Frame, row: NDArray[np.float64], column: NDArray[np.flo
 def check_gaps(frames: Sequence[Frame], distances: NDArray[np.float64]) -> None:
     """Refuse slices that are missing or unevenly spaced; `distances` rise, in mm."""
     gaps = np.diff(distances)
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: a gap that is there
     off = np.flatnonzero(np.abs(gaps - usual) > max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
     if len(off) == 0:
         return
