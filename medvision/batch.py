@@ -75,6 +75,8 @@ def check_folder(out: Path, overwrite: bool) -> None:
     ------
     OutputError
     """
+    if out.is_file():
+        raise OutputError(f"{out} cannot hold results: it is a file, not a folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

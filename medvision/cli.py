@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from medvision.cli_datasets import datasets_app
 from medvision.errors import MedvisionError
 
 app = typer.Typer(
@@ -22,13 +23,30 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-datasets_app = typer.Typer(
-    help="Turn public data sets into files that medvision takes.", no_args_is_help=True
-)
 app.add_typer(datasets_app, name="datasets")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress bar and no table; only what went wrong.")
+]
+
+
+def print_version(asked: bool) -> None:
+    """Print the version and stop, when asked to."""
+    if asked:
+        from medvision import __version__
+
+        typer.echo(f"medvision {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """From a folder of scans to results a person can check. Research use, not a medical device."""
 
 
 def main() -> None:
@@ -102,9 +120,11 @@ def predict(
     outcomes = run_batch(
         jobs, predictor, out, model, formats, command(), not quiet, debug, overwrite
     )
-    if not quiet:
-        from medvision.tables import print_outcomes
+    from medvision.tables import print_notes, print_outcomes
 
+    if quiet:
+        print_notes(outcomes)
+    else:
         print_outcomes(outcomes, predictor.spec.class_names, out)
     raise typer.Exit(int(any(outcome.failed for outcome in outcomes)))
 
@@ -137,7 +157,7 @@ def replay(
     card: Annotated[Path, typer.Argument(help="A run.json, or the folder that holds it.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the new results.  [default: replay/ beside the card]"),
+        typer.Option(help="Folder for the new results. Default: replay/ beside the card."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -168,7 +188,7 @@ def train(
     ] = "",
     task: Annotated[str, typer.Option(help="segmentation.")] = "segmentation",
     model: Annotated[str, typer.Option(help="Network: unet3d.")] = "unet3d",
-    name: Annotated[str, typer.Option(help="Name of the model.  [default: --out's name]")] = "",
+    name: Annotated[str, typer.Option(help="Name of the model. Default: the name of --out.")] = "",
     spec: Annotated[
         Path | None,
         typer.Option(help="A spec.json to train instead of one planned from the data."),
@@ -179,7 +199,9 @@ def train(
     width: Annotated[int, typer.Option(min=4, help="Channels of the network's first stage.")] = 32,
     roi_size: Annotated[
         str | None,
-        typer.Option(help="Window of the network in voxels, such as 64,64,64.  [default: planned]"),
+        typer.Option(
+            help="Window of the network in voxels, such as 64,64,64. Default: from the data."
+        ),
     ] = None,
     folds: Annotated[
         int,
@@ -309,52 +331,6 @@ def models() -> None:
         typer.echo(
             f"{name}: {spec.architecture}, {', '.join(spec.class_names)}; card: {folder / CARD}"
         )
-
-
-@datasets_app.command()
-def msd(
-    folder: Annotated[Path, typer.Argument(help="A task's folder, or where to download it.")],
-    out: Annotated[Path, typer.Option(help="The cases.csv to write.")],
-    download: Annotated[
-        str, typer.Option(help="Fetch this task first, e.g. Task04_Hippocampus.")
-    ] = "",
-    group_by: Annotated[str, typer.Option(help="auto, pair (ids 2k−1 and 2k) or case.")] = "auto",
-) -> None:
-    """Medical Segmentation Decathlon: write a cases.csv for one task.
-
-    Example:
-
-      medvision datasets msd data --download Task04_Hippocampus --out cases.csv
-    """
-    from medvision.extras import dataset_builder
-
-    builder = dataset_builder("msd")
-    folder = builder.download(download, folder) if download else folder
-    rows = builder.build(folder, out, group_by)
-    groups = len({row["group"] for row in rows})
-    names = ",".join(builder.class_names(folder)) or "NAME,NAME"
-    modality = builder.modality(folder)
-    hint = f" --modality {modality}" if modality else ""
-    typer.echo(
-        f"{len(rows)} cases in {groups} groups: {out}\n"
-        f"Next: medvision train {out} --classes {names}{hint} --folds 5 --out runs/cv"
-    )
-
-
-@datasets_app.command()
-def mni152(
-    out: Annotated[Path, typer.Argument(help="NIfTI file to write.")],
-    resolution: Annotated[int, typer.Option(min=1, max=4, help="Voxel size in mm.")] = 1,
-) -> None:
-    """The MNI152 average T1 brain that ships inside the package nilearn.
-
-    Example:
-
-      medvision datasets mni152 brain.nii.gz
-    """
-    from medvision.extras import dataset_builder
-
-    typer.echo(f"Wrote {dataset_builder('mni152').build(out, resolution)}")
 
 
 @app.command(name="app")

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from medvision.errors import MissingExtra, require_extra
+from medvision.errors import MissingExtra, SeriesError, require_extra
 
 PACKAGE = Path(__file__).parent
 
@@ -40,6 +40,8 @@ def dataset_builder(name: str) -> ModuleType:
 def run_app(folder: Path, port: int) -> int:
     """Start the app and wait for it; returns its exit code."""
     require_extra("streamlit", "app", "The app")
+    if not folder.is_dir():
+        raise SeriesError(f"No such folder: {folder}.")
     page = shipped_folder("apps") / "medvision_app.py"
     settings = {
         "server.address": "127.0.0.1",

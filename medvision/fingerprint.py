@@ -69,9 +69,9 @@ def unlike_training(volume: Volume, spec: ModelSpec) -> list[str]:
             ("voxel size", facts.spacing_mm[axis], known.spacing_mm[axis], SPACING_SLACK),
         ):
             if not seen[0] / slack <= found <= seen[1] * slack:
-                warnings.append(
-                    f"{what} {found:.3g} mm {name}: trained on {seen[0]:.3g} to {seen[1]:.3g} mm"
-                )
+                hint = "; show it a part with --box" if found > seen[1] and what == "extent" else ""
+                span = f"{seen[0]:.3g}" if seen[0] == seen[1] else f"{seen[0]:.3g} to {seen[1]:.3g}"
+                warnings.append(f"{what} {found:.3g} mm {name}: trained on {span} mm{hint}")
     low, high = known.brightness
     if not low - BRIGHTNESS_SLACK <= facts.brightness <= high + BRIGHTNESS_SLACK:
         warnings.append(

@@ -9,6 +9,7 @@ from typing import Any
 
 from medvision.geometry import Box
 from medvision.io import find_studies
+from medvision.io.folder import safe_name
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ def plan_jobs(
     """Find the studies of `inputs` and pair each with each box; none means the whole scan."""
     jobs = []
     for ref in find_studies(inputs, skip=[out]):
+        case_id = ref.case_id if series is None else f"{ref.case_id}_{safe_name(series)}"
         if not boxes:
-            jobs.append(Job(ref.case_id, ref.path, series))
+            jobs.append(Job(case_id, ref.path, series))
         for number, box in enumerate(boxes, start=1):
             name = box.name if [b.name for b in boxes].count(box.name) == 1 else f"box-{number}"
-            jobs.append(Job(f"{ref.case_id}_{name}", ref.path, series, box))
+            jobs.append(Job(f"{case_id}_{name}", ref.path, series, box))
     return jobs

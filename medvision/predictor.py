@@ -73,19 +73,28 @@ class Predictor:
         shown = volume.cropped(region)
         warnings = [*volume.info.notes, *unlike_training(shown, self.spec)]
         if box is not None and box.space == "mni" and volume.info.space != "mni":
-            warnings.append("the box is given in MNI space, and the scan does not say it is in it")
+            warnings.append(
+                "the box is meant for scans in MNI space, and this one does not say it is in it: "
+                "give --box in its own RAS mm"
+            )
         if not np.isfinite(shown.array).all():
             warnings.append("voxels that are not finite were set to the lowest value")
         mask = np.zeros((1, *volume.shape), np.uint8)
         mask[0][region] = self.labels(shown)
-        return Prediction(
+        prediction = Prediction(
             case_id=study.case_id,
             model=self.spec.name,
             class_names=self.spec.class_names,
             mask=Volume(mask, volume.affine, replace(volume.info, window=None, channels="")),
             region=region,
-            warnings=tuple(warnings),
         )
+        cut = [s.name for s in prediction.measure() if s.touches_border]
+        if cut:
+            warnings.append(
+                f"{' and '.join(cut)} at the edge of what the model was shown: "
+                "part of it may lie outside"
+            )
+        return replace(prediction, warnings=tuple(warnings))
 
     @torch.inference_mode()
     def labels(self, volume: Volume) -> NDArray[np.uint8]:

@@ -27,6 +27,7 @@ COLORS: tuple[Color, ...] = (
     (213, 94, 0), (204, 121, 167), (0, 114, 178),
 )  # fmt: skip
 INK, PAPER, FAINT = (235, 235, 235), (16, 16, 18), (150, 150, 155)
+CAUTION = (255, 200, 60)
 PANEL = 300  # pixels, side of a panel
 GUTTER, LINE = 10, 20  # pixels
 MARGIN_MM = 8.0  # around the mask in the close-up
@@ -87,6 +88,7 @@ def overlay_png(
     class_names: Sequence[str],
     title: str = "",
     region: Region | None = None,
+    warnings: Sequence[str] = (),
 ) -> Image.Image:
     """Draw three planes through the mask's center, and below them a close-up with outlines alone.
 
@@ -100,6 +102,8 @@ def overlay_png(
     title : str
     region : three slices, optional
         The block that a model was shown; a frame is drawn around it.
+    warnings : sequence of str
+        Why the result may deserve less trust; written below the picture.
 
     Returns
     -------
@@ -114,7 +118,8 @@ def overlay_png(
         plane_images(volume, center, window, mask, region),
         plane_images(volume, center, window, mask, region, block=close, filled=False),
     ]
-    return _sheet(rows, title, _legend(mask, class_names), _remarks(volume, window))
+    legend, remarks = _legend(mask, class_names), _remarks(volume, window)
+    return _sheet(rows, title, legend, warnings, remarks)
 
 
 def plane_images(
@@ -298,15 +303,18 @@ def _sheet(
     rows: Sequence[Sequence[Image.Image]],
     title: str,
     legend: Sequence[tuple[str, Color]],
+    warnings: Sequence[str],
     remarks: str,
 ) -> Image.Image:
     """Put panels, title, legend and remarks on one page."""
     columns = max(len(row) for row in rows)
     width = max(columns * (PANEL + GUTTER) + GUTTER, 420)
     lines = _wrap(legend, width - 2 * GUTTER)
+    cautions = [line for one in warnings for line in _fold(f"! {one}", width - 2 * GUTTER)]
     top = LINE + 2 * GUTTER
     bottom = top + len(rows) * (PANEL + GUTTER)
-    page = Image.new("RGB", (width, bottom + (len(lines) + 1) * LINE + GUTTER), PAPER)
+    height = bottom + (len(lines) + len(cautions) + 1) * LINE + GUTTER
+    page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
     _text(draw, (GUTTER, GUTTER), title, INK, 16)
     for r, row in enumerate(rows):
@@ -320,8 +328,23 @@ def _sheet(
             _text(draw, (x + 16, y), words, INK, 14)
             x += 16 + _width(words, 14) + 2 * GUTTER
         y += LINE
+    for caution in cautions:
+        _text(draw, (GUTTER, y), caution, CAUTION, 13)
+        y += LINE
     _text(draw, (GUTTER, y), remarks, FAINT, 13)
     return page
+
+
+def _fold(words: str, width: int) -> list[str]:
+    """Break a sentence into lines of at most `width` pixels."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _width(longer, 13) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _wrap(legend: Sequence[tuple[str, Color]], width: int) -> list[list[tuple[str, Color]]]:

@@ -11,7 +11,7 @@ import torch
 
 from medvision.batch import run_batch
 from medvision.checkpoint import model_hash
-from medvision.errors import DecodeError, SpecError
+from medvision.errors import DecodeError, SeriesError, SpecError
 from medvision.geometry import Box
 from medvision.jobs import Job
 from medvision.predictor import load_predictor
@@ -37,6 +37,8 @@ def replay(
     ------
     DecodeError
         When the card is damaged, or of a run that did not finish.
+    SeriesError
+        When a scan is not where it was.
     SpecError
         When the model is not the one of the card any more.
     """
@@ -48,8 +50,13 @@ def replay(
         jobs = [job_of(case) for case in cases.values()]
     except (KeyError, TypeError, ValueError) as error:
         raise DecodeError(f"{card_path} is no run card that can be repeated: {error}.") from None
+    gone = [str(job.source) for job in jobs if not job.source.exists()]
+    if gone:
+        raise SeriesError(
+            f"{gone[0]} is not here: start replay in the folder where the run was started."
+        )
     if model_hash(find_model(given)) != sha256:
-        raise SpecError(f"Model {given!r} is not the one of the card: its SHA-256 differs.")
+        raise SpecError(f"Model {given!r} is not that of the run card: its SHA-256 differs.")
     torch.set_num_threads(threads)
     predictor = load_predictor(given, device)
     outcomes = run_batch(

@@ -103,6 +103,8 @@ def read_run_card(path: Path) -> dict[str, Any]:
         When it is not there or not a run card.
     """
     path = path / RUN_CARD if path.is_dir() else path
+    if not path.is_file():
+        raise DecodeError(f"No run card here: {path}.")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -33,23 +33,32 @@ def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out:
             f"{row['seconds']:.1f}",
             "[red]failed[/]"
             if outcome.failed
-            else "[yellow]see below[/]"
+            else "[yellow]ok, but see below[/]"
             if row["warnings"]
             else "ok",
         )
     console.print(table)
-    for outcome in outcomes:
-        note = outcome.row["reason"] or outcome.row["warnings"]
-        if note:
-            console.print(f"{outcome.row['case_id']}: {note}", markup=False, highlight=False)
+    print_notes(outcomes, console)
     failed = sum(outcome.failed for outcome in outcomes)
+    warned = sum(bool(outcome.row["warnings"]) for outcome in outcomes)
+    done = f"{len(outcomes) - failed} done" + (f" ({warned} with warnings)" if warned else "")
     console.print(
-        f"{len(outcomes) - failed} done, {failed} failed. Table: {out / RESULTS}, "
+        f"{done}, {failed} failed. Table: {out / RESULTS}, "
         f"pictures and masks beside it; run card: {out / RUN_CARD}",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_notes(outcomes: Sequence[Outcome], console: Console | None = None) -> None:
+    """Print why studies failed or deserve less trust; on standard error by default."""
+    console = console or Console(stderr=True)
+    for outcome in outcomes:
+        note = outcome.row["reason"] or outcome.row["warnings"]
+        if note:
+            words = f"{outcome.row['case_id']}: {note}"
+            console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_facts(facts: Sequence[ScanFacts]) -> None:

@@ -83,7 +83,7 @@ def test_bad_studies_are_rows_and_the_others_finish(model, scans, tmp_path):
     }
     assert "empty (0 bytes)" in rows["empty"]["reason"]
     assert "no NIfTI header" in rows["text"]["reason"]
-    assert "3 done, 2 failed" in result.output
+    assert "3 done (3 with warnings), 2 failed" in result.output  # noise fills the whole scan
     assert sorted(p.name for p in out.iterdir()) == sorted(
         [
             "results.csv",
@@ -234,7 +234,10 @@ def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
             ["predict", "{scans}", "--model", "{model}", "--out", "{scans}/notes.txt"],
             "cannot hold results",
         ),
-        (["predict", "{scans}", "--model", "{model}", "--out", "{scans}"], "folder of results"),
+        (
+            ["predict", "{scans}", "--model", "{model}", "--out", "{scans}"],
+            "folder for the results",
+        ),
         (["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "{scans}"], "columns"),
         (["train", "{scans}/none.csv", "--out", "o", "--classes", "a"], "No such file"),
         (

@@ -103,6 +103,7 @@ def test_a_box_limits_what_is_looked_at():
     [half] = found.measure()
     assert half.ml == pytest.approx(BALL.ml / 2, rel=0.04)
     assert half.touches_border
+    assert "ball at the edge of what the model was shown" in found.warnings[0]
     assert found.mask.shape == scan.shape
     world = to_world(scan.affine, np.argwhere(found.mask.array[0]))
     assert world[:, 0].max() <= 3
@@ -113,7 +114,7 @@ def test_a_box_in_mni_space_asks_for_a_scan_in_it():
     box = Box((-30, -40, -20), (3, 40, 40), space="mni")
     assert "MNI" in predictor().predict(Study("a", {"image": scan}), box).warnings[0]
     mni = replace(scan, info=SeriesInfo(space="mni"))
-    assert predictor().predict(Study("a", {"image": mni}), box).warnings == ()
+    assert "MNI" not in str(predictor().predict(Study("a", {"image": mni}), box).warnings)
 
 
 def test_voxels_that_are_no_number_are_told_and_dark():

@@ -110,6 +110,18 @@ def test_window_volume_and_letters_are_on_the_picture(monkeypatch):
     assert {"R", "L", "A", "P", "S", "I"} <= set(said)
 
 
+def test_warnings_are_on_the_picture(monkeypatch):
+    said = []
+    monkeypatch.setattr(render, "_text", lambda draw, at, words, *rest: said.append(words))
+    image, mask = ellipsoid_phantom((31, 41, 25), AFFINE, [Ellipsoid((5, 0, 0), (4, 8, 10))])
+    long = "looks unlike what the model was trained on in more than one way " * 5
+    overlay_png(image, mask, ["ball"], warnings=["too bright", long])
+    assert "! too bright" in said
+    lines = [words for words in said if "trained" in words]
+    assert len(lines) > 2
+    assert max(map(len, lines)) < 160
+
+
 def test_a_picture_without_millimeters_has_no_scale_and_one_plane(monkeypatch):
     said = []
     monkeypatch.setattr(render, "_text", lambda draw, at, words, *rest: said.append(words))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medvision.errors import DecodeError, SeriesError
 from medvision.io.dicom import is_dicom, read_dicom
+from medvision.io.dicom.series import NAMED_DICOM
 from medvision.io.folder import StudyRef, find_studies, name_studies
 from medvision.io.nifti import is_nifti, read_nifti
 from medvision.io.raster import is_raster, read_raster
@@ -46,7 +47,7 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
         return read_nifti(path)
     if is_raster(path):
         return read_raster(path)
-    if path.stat().st_size and is_dicom(path):
+    if path.suffix.lower() in NAMED_DICOM or (path.stat().st_size and is_dicom(path)):
         return read_dicom(path, series)
     raise DecodeError(
         f"{path} is no scan that medvision reads: DICOM, NIfTI (.nii, .nii.gz), "

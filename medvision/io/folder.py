@@ -12,10 +12,10 @@ from pathlib import Path
 
 from medvision.errors import SeriesError
 from medvision.io.dicom import is_dicom
+from medvision.io.dicom.series import NAMED_DICOM
 from medvision.io.nifti import is_nifti, nifti_stem
 from medvision.io.raster import is_raster
 
-DICOM_SUFFIXES = (".dcm", ".ima")  # files so named are DICOM or broken, never passed over
 PLAIN_SUFFIXES = (
     ".txt",
     ".csv",
@@ -75,11 +75,10 @@ def find_studies(
         if not root.exists():
             raise SeriesError(f"No such file or folder: {root}.")
         paths = [root] if root.is_file() else list(walk(root, skipped))
-        if not paths and (root.resolve() in skipped or (root / RESULTS_MARK).exists()):
-            raise SeriesError(
-                f"{root} is a folder of results ({RESULTS_MARK}), and passed over: "
-                "name the scans, and another folder for what comes of them."
-            )
+        if not paths and root.resolve() in skipped:
+            raise SeriesError(f"{root} is the folder for the results: name another for them.")
+        if not paths and (root / RESULTS_MARK).exists():
+            raise SeriesError(f"{root} is a folder of results ({RESULTS_MARK}): name the scans.")
         if not paths:
             raise SeriesError(
                 f"No scan in {root}: it holds {describe(root)}. "
@@ -107,7 +106,7 @@ def walk(folder: Path, skipped: set[Path]) -> Iterator[Path]:
 def may_be_dicom(path: Path) -> bool:
     """Tell whether a file is DICOM, or claims to be by its name."""
     suffix = path.suffix.lower()
-    if suffix in DICOM_SUFFIXES:
+    if suffix in NAMED_DICOM:
         return True
     if suffix in PLAIN_SUFFIXES or is_nifti(path) or is_raster(path):
         return False
@@ -150,8 +149,10 @@ def name_parts(path: Path) -> tuple[str, ...]:
     """Return the folders of a path and its stem, made safe for file names."""
     full = Path(os.path.abspath(path))  # a link is named as it is, not after what it leads to
     stem = nifti_stem(full) if is_nifti(full) else full.name if full.is_dir() else full.stem
-    safe = [
-        "".join(c if c.isalnum() or c in "._-" else "_" for c in part).lstrip(".")
-        for part in (*full.parent.parts[1:], stem)
-    ]
-    return tuple(part or "study" for part in safe)
+    return tuple(safe_name(part) for part in (*full.parent.parts[1:], stem))
+
+
+def safe_name(words: str) -> str:
+    """Return words as a part of a file name that is safe everywhere."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in words).lstrip(".")
+    return safe or "study"

@@ -20,6 +20,7 @@ def save_overlay(prediction: Prediction, study: Study, path: Path) -> Path:
         prediction.class_names,
         title=f"{prediction.case_id} · {prediction.model}",
         region=prediction.region,
+        warnings=prediction.warnings,
     )
     about = PngImagePlugin.PngInfo()
     about.add_text("Description", f"{prediction.model} on {prediction.case_id}. Research use only.")

@@ -63,7 +63,7 @@ def test_a_folder_of_results_is_named_as_such(tmp_path):
     with pytest.raises(SeriesError, match="is a folder of results"):
         find_studies(tmp_path)
     (tmp_path / "scans").mkdir()
-    with pytest.raises(SeriesError, match="is a folder of results"):
+    with pytest.raises(SeriesError, match="is the folder for the results"):
         find_studies(tmp_path / "scans", skip=[tmp_path / "scans"])
 
 

@@ -1,0 +1,58 @@
+"""The commands of ``medvision datasets``: public data sets to files that medvision takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+datasets_app = typer.Typer(
+    help="Turn public data sets into files that medvision takes.", no_args_is_help=True
+)
+
+
+@datasets_app.command()
+def msd(
+    folder: Annotated[Path, typer.Argument(help="A task's folder, or where to download it.")],
+    out: Annotated[Path, typer.Option(help="The cases.csv to write.")],
+    download: Annotated[
+        str, typer.Option(help="Fetch this task first, e.g. Task04_Hippocampus.")
+    ] = "",
+    group_by: Annotated[str, typer.Option(help="auto, pair (ids 2k−1 and 2k) or case.")] = "auto",
+) -> None:
+    """Medical Segmentation Decathlon: write a cases.csv for one task.
+
+    Example:
+
+      medvision datasets msd data --download Task04_Hippocampus --out cases.csv
+    """
+    from medvision.extras import dataset_builder
+
+    builder = dataset_builder("msd")
+    folder = builder.download(download, folder) if download else folder
+    rows = builder.build(folder, out, group_by)
+    groups = len({row["group"] for row in rows})
+    names = ",".join(builder.class_names(folder)) or "NAME,NAME"
+    modality = builder.modality(folder)
+    hint = f" --modality {modality}" if modality else ""
+    typer.echo(
+        f"{len(rows)} cases in {groups} groups: {out}\n"
+        f"Next: medvision train {out} --classes {names}{hint} --folds 5 --out runs/cv"
+    )
+
+
+@datasets_app.command()
+def mni152(
+    out: Annotated[Path, typer.Argument(help="NIfTI file to write.")],
+    resolution: Annotated[int, typer.Option(min=1, max=4, help="Voxel size in mm.")] = 1,
+) -> None:
+    """The MNI152 average T1 brain that ships inside the package nilearn.
+
+    Example:
+
+      medvision datasets mni152 brain.nii.gz
+    """
+    from medvision.extras import dataset_builder
+
+    typer.echo(f"Wrote {dataset_builder('mni152').build(out, resolution)}")
