@@ -51,7 +51,7 @@ MSD ?= data/Task04_Hippocampus
 RUNS := runs/hippocampus
 TRAIN := --classes anterior,posterior --name hippocampus --width 24 --roi-size 32,48,32 \
 	--steps 2000 --batch-size 2 --learning-rate 0.005 --precision bf16-mixed --threads 1 \
-	--eval-every 500 --resume
+	--eval-every 1000 --resume
 hippocampus: $(VENV)/.test
 	$(BIN)/medvision datasets msd $(MSD) --group-by pair --out $(RUNS)/pair.csv
 	$(BIN)/medvision datasets msd $(MSD) --group-by case --out $(RUNS)/case.csv

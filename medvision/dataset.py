@@ -176,7 +176,8 @@ def check_pairs(cases: Sequence[Case], class_count: int, show: bool = True) -> N
 
 def name_case(case: Case, error: MedvisionError) -> str:
     """Return what went wrong, with the case's name in it."""
-    return str(error) if case.case_id in str(error) else f"{case.case_id}: {error}"
+    start = f"{case.case_id}: "
+    return str(error) if str(error).startswith(start) else start + str(error)
 
 
 def refuse(problems: Sequence[str]) -> None:
