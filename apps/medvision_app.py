@@ -10,6 +10,7 @@ import os
 import tempfile
 from html import escape
 from pathlib import Path
+from typing import TypeAlias
 
 import streamlit as st
 
@@ -31,6 +32,7 @@ from medvision.volume import Volume, Window
 from medvision.zoo import bundled_models
 
 ROOT = Path(os.environ.get("MEDVISION_ROOT", "."))
+Source: TypeAlias = tuple[Path, str | None, float]  # path, series, time stamp
 WHOLE, TYPED = "the whole scan", "a box that I type"
 
 
@@ -52,17 +54,17 @@ def main() -> None:
     st.sidebar.title("medvision")
     st.sidebar.caption("Research use only, not a medical device.")
     try:
-        study = choose_study()
-        prediction = analyse(study)
-        show_scan(study, prediction)
+        study, source = choose_study()
+        prediction = analyse(study, source)
+        show_scan(study, source, prediction)
         if prediction is not None:
             show_result(study, prediction)
     except MedvisionError as error:
         st.error(str(error))
 
 
-def choose_study() -> Study:
-    """Let the user choose a scan below the root."""
+def choose_study() -> tuple[Study, Source]:
+    """Let the user choose a scan below the root; returns it and what tells it from others."""
     refs = {ref.case_id: ref.path for ref in find_studies(ROOT)}
     name = st.sidebar.selectbox(f"Scan ({len(refs)})", list(refs), key="scan")
     path = refs[name]
@@ -74,10 +76,11 @@ def choose_study() -> Study:
         if path.is_dir()
         else ""
     )
-    return study_at(path, series or None, path.stat().st_mtime)
+    source = (path, series or None, path.stat().st_mtime)
+    return study_at(*source), source
 
 
-def analyse(study: Study) -> Prediction | None:
+def analyse(study: Study, source: Source) -> Prediction | None:
     """Let the user run a model; returns the result for this scan, when there is one."""
     side = st.sidebar
     side.header("Analyze")
@@ -98,7 +101,7 @@ def analyse(study: Study) -> Prediction | None:
         )
     elif where != WHOLE:
         box = parse_box(where)
-    key = (study.case_id, study.image.info.series_uid, model, str(box))
+    key = (source, model, str(box))
     results: dict[object, Prediction] = st.session_state.setdefault("results", {})
     if side.button("Run", type="primary", width="stretch"):
         predictor = predictor_for(model)
@@ -108,7 +111,7 @@ def analyse(study: Study) -> Prediction | None:
     return results.get(key)
 
 
-def show_scan(study: Study, prediction: Prediction | None) -> None:
+def show_scan(study: Study, source: Source, prediction: Prediction | None) -> None:
     """Show three planes, with sliders for where and how to look."""
     image = study.image
     about = [
@@ -123,7 +126,7 @@ def show_scan(study: Study, prediction: Prediction | None) -> None:
     st.caption(" · ".join(filter(None, about)) + " · right side of the patient on the left")
     for note in image.info.notes:
         st.info(note)
-    center, window = looking_at(study, prediction), choose_window(image)
+    center, window = looking_at(study, source, prediction), choose_window(image)
     overlay = prediction is not None and st.checkbox("Show the mask", value=True)
     panels = plane_images(
         image,
@@ -136,16 +139,16 @@ def show_scan(study: Study, prediction: Prediction | None) -> None:
         column.image(panel, width="stretch")
 
 
-def looking_at(study: Study, prediction: Prediction | None) -> tuple[int, int, int]:
+def looking_at(study: Study, source: Source, prediction: Prediction | None) -> tuple[int, int, int]:
     """Return the voxel to look at, from three sliders that start at what was found."""
     upright = study.image.reoriented("RAS").shape
-    if st.session_state.get("shown") != study.case_id or st.session_state.get("center") is None:
+    if st.session_state.get("shown") != source or st.session_state.get("center") is None:
         found = prediction is not None and prediction.mask.array.any()
         i, j, k = upright
         start = center_of(prediction.mask) if prediction and found else (i // 2, j // 2, k // 2)
         for axis, place in enumerate(start):
             st.session_state[f"axis{axis}"] = place + 1  # people count slices from 1
-        st.session_state["shown"], st.session_state["center"] = study.case_id, True
+        st.session_state["shown"], st.session_state["center"] = source, True
     chosen = [0, 0, 0]
     for column, plane in zip(st.columns(3), PLANES, strict=True):
         last = upright[plane.axis]
@@ -198,12 +201,16 @@ def show_result(study: Study, prediction: Prediction) -> None:
         column.download_button(labels[kind], content, name, width="stretch")
 
 
-@st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Prediction: id, Study: id})
 def files_of(prediction: Prediction, study: Study) -> dict[str, tuple[str, bytes]]:
-    """Return the name and content of every result file, written once a result."""
+    """Return the name and content of every result file, written once a result and visitor."""
+    kept, files = st.session_state.get("files", (None, {}))
+    if kept is prediction:
+        return files  # type: ignore[no-any-return]
     with tempfile.TemporaryDirectory() as folder:
-        files = write_outputs(prediction, study, folder)
-        return {kind: (path.name, path.read_bytes()) for kind, path in files.items()}
+        paths = write_outputs(prediction, study, folder)
+        files = {kind: (path.name, path.read_bytes()) for kind, path in paths.items()}
+    st.session_state["files"] = prediction, files
+    return files
 
 
 main()
