@@ -7,7 +7,7 @@ from dicom_phantom import write_enhanced, write_series
 from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_color_lut
 
-from medvision.errors import GeometryError, SeriesError
+from medvision.errors import DecodeError, GeometryError, SeriesError
 from medvision.geometry import check_affine, to_world
 from medvision.io import read_volume
 from medvision.volume import Volume
@@ -124,26 +124,39 @@ def test_each_frame_is_rescaled_as_it_says(tmp_path):
     assert found.array.max() == truth.array.max() * 2
 
 
-def test_a_film_without_place_is_one_slice_over_time():
-    path = get_testdata_file("SC_rgb_rle_2frame.dcm")
-    assert pydicom.dcmread(path).NumberOfFrames == 2
-    with pytest.raises(Exception, match="either color or time"):
-        read_volume(path)
+def test_a_film_without_place_is_one_slice_over_time(tmp_path):
+    def change(data, k):
+        del data.ImagePositionPatient, data.ImageOrientationPatient
+        data.NumberOfFrames = 2
+        data.PixelData = data.PixelData + (np.frombuffer(data.PixelData, np.int16) + 500).tobytes()
+
+    one = counted().cropped((slice(0, 5), slice(0, 6), slice(0, 1)))
+    found = read_volume(write_series(tmp_path, one, change=change, modality="US")[0])
+    assert found.info.channels == "time"
+    assert np.array_equal(found.array, np.concatenate([one.array, one.array + 500]))
 
 
-@pytest.mark.parametrize(
-    "name", ["SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm"]
-)
+def test_offsets_from_the_origin_are_refused(tmp_path):
+    def change(data, k):
+        data.NumberOfFrames, data.GridFrameOffsetVector = 2, [40, 43]
+
+    one = counted().cropped((slice(0, 5), slice(0, 6), slice(0, 1)))
+    with pytest.raises(DecodeError, match="starts at 40"):
+        read_volume(write_series(tmp_path, one, change=change)[0])
+
+
+def test_color_over_time_is_refused():
+    with pytest.raises(DecodeError, match="either color or time"):
+        read_volume(get_testdata_file("SC_rgb_rle_2frame.dcm"))
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm"])
 def test_color_is_three_channels(name):
-    path = get_testdata_file(name, download=False)
-    if path is None:
-        pytest.skip(f"pydicom ships without {name}")
-    data = pydicom.dcmread(path)
-    if int(data.get("NumberOfFrames", 1)) > 1:
-        pytest.skip("a film")
+    path = get_testdata_file(name)
     found = read_volume(path)
     assert found.info.channels == "color"
-    assert np.array_equal(found.array[:, :, :, 0].transpose(2, 1, 0), data.pixel_array)
+    expected = pydicom.dcmread(path).pixel_array
+    assert np.array_equal(found.array[:, :, :, 0].transpose(2, 1, 0), expected)
 
 
 def test_a_palette_becomes_color():

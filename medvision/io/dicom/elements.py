@@ -16,7 +16,7 @@ MAGIC_AT, MAGIC = 128, b"DICM"
 BARE_STARTS = (b"\x02\x00", b"\x08\x00")  # group 2 or 8: how a file without preamble begins
 TAGS: list[str | int] = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
-    "SeriesDescription", "Modality", "Manufacturer", "InstanceNumber", "ImageType", "Rows",
+    "SeriesDescription", "Modality", "InstanceNumber", "ImageType", "Rows",
     "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "WindowCenter", "WindowWidth", "RescaleType",

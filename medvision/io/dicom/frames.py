@@ -18,6 +18,7 @@ from medvision.io.dicom.headers import Frame, Header, header_of
 
 COMPLEX_PARTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 SIEMENS_PARTS = ("M", "P", "R", "I")
+SIEMENS_CREATOR = 0x00190010
 SIEMENS_TILES, SIEMENS_B, SIEMENS_DIRECTION = 0x0019100A, 0x0019100C, 0x0019100E
 MAX_FRAMES = 100_000
 
@@ -65,9 +66,9 @@ def single_frame(header: Header, data: Dataset) -> Frame:
     path = header.path
     direction = numbers(path, data, "DiffusionGradientOrientation", 3)
     b_value = first(numbers(path, data, "DiffusionBValue"))
-    if b_value is None and SIEMENS_B in data:
-        b_value = first(numbers(path, data, SIEMENS_B))
-        direction = numbers(path, data, SIEMENS_DIRECTION) if SIEMENS_DIRECTION in data else None
+    if b_value is None:
+        b_value = first(siemens(path, data, SIEMENS_B))
+        direction = siemens(path, data, SIEMENS_DIRECTION)
     parts = [p for p in header.image_type[2:] if p in SIEMENS_PARTS]
     return Frame(
         header=header,
@@ -87,6 +88,14 @@ def single_frame(header: Header, data: Dataset) -> Frame:
     )
 
 
+def siemens(path: Path, data: Dataset, tag: int) -> tuple[float, ...] | None:
+    """Return a private element of group 0019, where Siemens wrote that group."""
+    creator = data.get(SIEMENS_CREATOR)
+    if creator is None or "SIEMENS" not in str(creator.value):
+        return None  # other makers use the same tags for other things
+    return numbers(path, data, tag)
+
+
 def step_of(path: Path, data: Dataset) -> float | None:
     """Return the distance between slices, or the thickness where that is all there is."""
     found = numbers(path, data, "SpacingBetweenSlices", 1) or numbers(
@@ -104,6 +113,11 @@ def offset_frames(one: Frame, path: Path, data: Dataset, count: int) -> list[Fra
     offsets = numbers(path, data, "GridFrameOffsetVector")
     if offsets is None or one.position is None or one.cosines is None:
         return [replace(one, number=n, order=(one.order[0], n)) for n in range(count)]
+    if offsets[0] != 0:
+        raise DecodeError(
+            f"{path}: its GridFrameOffsetVector starts at {offsets[0]:g}, so it counts from the "
+            "patient's origin, which medvision does not read yet."
+        )
     if len(offsets) != count:
         raise DecodeError(f"{path} holds {count} frames and places for {len(offsets)}.")
     row, column = np.reshape(one.cosines, (2, 3))
@@ -121,7 +135,7 @@ def mosaic_tiles(one: Frame, header: Header, data: Dataset) -> list[Frame]:
     follows the normal of the Siemens CSA header (nibabel's description of the format:
     nipy.org/nibabel/dicom/dicom_mosaic.html).
     """
-    found = numbers(header.path, data, SIEMENS_TILES) if SIEMENS_TILES in data else None
+    found = siemens(header.path, data, SIEMENS_TILES)
     normal, in_csa = csa_facts(data)
     count = int(found[0]) if found else in_csa
     side = math.ceil(math.sqrt(count))

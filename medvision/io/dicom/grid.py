@@ -17,7 +17,7 @@ from medvision.errors import GeometryError
 from medvision.geometry import Affine, check_affine, flip_ras_lps
 from medvision.io.dicom.headers import Frame
 
-GAP_TOLERANCE = 0.01  # relative to the median gap
+GAP_TOLERANCE = 0.01  # relative to the usual gap
 MIN_TOLERANCE = 0.025  # mm; positions are often written with two digits
 SAME_PLACE = 0.01  # mm; slices nearer than this are one place at several times
 TILT = 0.5  # degrees between normal and stack from which a tilt is told
@@ -66,13 +66,13 @@ def grid_of(frames: Sequence[Frame]) -> SliceGrid:
     else:
         check_gaps(ordered, positions @ normal)
         step = (positions[-1] - positions[0]) / (len(ordered) - 1)
-        for channel in channels:
-            check_straight(channel, positions[0], step)
         tilt = np.degrees(np.arccos(min(1.0, float(step @ normal) / float(np.linalg.norm(step)))))
         if tilt > TILT:
             notes.append(
                 f"The slices are stacked at a tilt of {tilt:.1f}°, which the affine keeps."
             )
+    for channel in channels:
+        check_straight(channel, positions[0], step)
     between_rows, between_columns, known = in_plane(first, notes)
     affine = np.eye(4)
     affine[:3, 0] = along_row * between_columns  # i counts columns
