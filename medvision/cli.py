@@ -15,8 +15,6 @@ from medvision.cli_datasets import datasets_app
 from medvision.errors import MedvisionError
 
 app = typer.Typer(
-    help="From a folder of scans to results a person can check. "
-    "Research use, not a medical device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -63,6 +63,14 @@ def train_folds(
     else:
         cases = read_cases(cases_path, ("", "train", "val"))
         splits = [[i for i, case in enumerate(cases) if case.split == "val"]]
+        both = {c.group for c in cases if c.split == "val"} & {
+            c.group for c in cases if c.split != "val"
+        }
+        if both:
+            raise CasesError(
+                f"{cases_path}: groups on both sides of train and val: "
+                f"{', '.join(sorted(both)[:10])}."
+            )
     names = spec.class_names if spec else tuple(class_names)
     runs = []
     for number, held_out in enumerate(splits):

@@ -23,9 +23,11 @@ def test_the_python_example_prints_what_it_says(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert NUMBER.sub("#", done.stdout) == NUMBER.sub("#", said)
-    found, promised = ([float(n) for n in NUMBER.findall(text)] for text in (done.stdout, said))
-    # processors differ in the last bit, which may move a voxel
-    assert found == pytest.approx(promised, rel=0.02, abs=0.5)
+    found, promised = (NUMBER.findall(text) for text in (done.stdout, said))
+    for mine, text in zip(found, promised, strict=True):
+        # processors differ in the last bit, which may move a voxel, or a rounded millimeter
+        near = {"rel": 0.02} if "." in text else {"abs": 1}
+        assert float(mine) == pytest.approx(float(text), **near)
     assert len(list((tmp_path / "results").iterdir())) == 3
 
 
@@ -36,6 +38,14 @@ def test_the_accuracy_is_the_one_of_the_card():
     for row, total in zip(rows, totals, strict=True):
         assert all(dice in total for dice in row)
     assert all(f"\n| {fold} | " in CARD for fold in range(5))
+
+
+@pytest.mark.parametrize("name", ["geometry", "startup"])
+def test_tables_are_those_of_the_benchmarks(name):
+    table = (ROOT / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 3
+    assert all(row in README for row in rows)
 
 
 def test_the_tree_names_every_module():

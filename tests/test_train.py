@@ -115,7 +115,14 @@ def test_rows_of_val_validate_and_those_of_test_are_never_read(cases, tmp_path):
     lines = cases.read_text().splitlines()
     split = ["split", "train", "train", "train", "train", "val", "test"]
     table = cases.with_name("split.csv")
-    table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, split, strict=True)))
+
+    def write(split):
+        table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, split, strict=True)))
+
+    write(["split", "train", "val", "train", "train", "val", "test"])
+    with pytest.raises(CasesError, match="both sides of train and val: g0"):
+        train_folds(table, tmp_path, CONFIG, class_names=("ball",), show=False)
+    write(split)
     quick = replace(CONFIG, steps=2)
     [run] = train_folds(
         table, tmp_path, quick, class_names=("ball",), width=4, device="cpu", show=False

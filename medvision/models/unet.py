@@ -21,7 +21,7 @@ def conv_block(dims: int, channels_in: int, channels_out: int, stride: int = 1) 
     """Return conv 3 → instance norm → leaky ReLU.
 
     A group norm of one channel a group is an instance norm, and unlike torch's own it keeps
-    channels-last memory, which saves a fifth of a training step on CPU.
+    channels-last memory.
     """
     return nn.Sequential(
         CONV[dims](channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
