@@ -1,9 +1,14 @@
-"""Study: what one model call looks at, named volumes and perhaps a report."""
+"""Study: what one model call looks at, named volumes and perhaps a report.
+
+`StudyRef` and `SeriesRef` say what lies on the disk before a voxel of it is read. None of them
+holds a patient's name, number or birth date.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from medvision.errors import SeriesError
 from medvision.volume import Volume
@@ -38,3 +43,86 @@ class Study:
             names = ", ".join(self.volumes)
             raise SeriesError(f"Study {self.case_id!r} holds several volumes ({names}): name one.")
         return next(iter(self.volumes.values()))
+
+
+@dataclass(frozen=True)
+class SeriesRef:
+    """One series, or part of one, that could be read: its facts from headers alone.
+
+    Parameters
+    ----------
+    label : str
+        What ``--series`` takes: ``"3"``, ``"3.2"`` for a part, else the file's stem.
+    files : tuple of Path
+    format : {"dicom", "nifti", "itk", "raster"}
+    role : {"image", "labels", "report", "other"}
+        ``"labels"``: SEG, RTSTRUCT; ``"report"``: SR.
+    uid, modality, description : str
+    plane : str
+        ``"axial"``, ``"coronal"`` or ``"sagittal"``, the nearest of the slices; empty when unknown.
+    contrast : bool, optional
+        Whether a contrast agent was given; None when the file does not say.
+    shape : tuple of int
+        (C, I, J, K); empty when the series makes no volume.
+    spacing : tuple of float
+        mm along i, j, k; empty when unknown.
+    orientation : str
+        Such as ``"LPS"``; empty when unknown.
+    problem : str
+        Why it cannot be read; empty when it can, as far as headers tell.
+    notes : tuple of str
+        What a reader would decide.
+    """
+
+    label: str
+    files: tuple[Path, ...]
+    format: str
+    role: str = "image"
+    uid: str = ""
+    modality: str = ""
+    description: str = ""
+    plane: str = ""
+    contrast: bool | None = None
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    orientation: str = ""
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        what = self.description or "(no description)"
+        return (
+            f"{self.label:>6}  {self.modality or '?':<3} {what}, "
+            f"{'×'.join(map(str, self.shape)) or 'unreadable'}, {len(self.files)} files"
+            f"{f', {self.uid}' if self.uid else ''}"
+        )
+
+
+@dataclass(frozen=True)
+class StudyRef:
+    """Where a study lies, and what its results will be called.
+
+    Parameters
+    ----------
+    case_id : str
+        Unique among what was found together; made of file and folder names.
+    path : Path
+        The file, or the folder that holds all its files, as the user named it.
+    uid : str
+        StudyInstanceUID; empty for other formats. Tells studies of one folder apart.
+    patient : str
+        Pseudonym: the same for all studies of one patient in one index, and nothing else.
+    day : int, optional
+        Days since the patient's first study in what was found together; None when unknown.
+    series : tuple of SeriesRef
+    reports : tuple of Path
+        Files with report text that belong to the study.
+    """
+
+    case_id: str
+    path: Path
+    uid: str = ""
+    patient: str = ""
+    day: int | None = None
+    series: tuple[SeriesRef, ...] = ()
+    reports: tuple[Path, ...] = ()

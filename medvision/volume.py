@@ -49,6 +49,27 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What a value of a label map stands for.
+
+    Parameters
+    ----------
+    value : int
+        Voxel value, or, where channels are segments, number of the channel from 1.
+    name : str
+    color : (int, int, int), optional
+        Red, green and blue, 0 to 255, as the file asks for.
+    code : str
+        Coded concept, such as ``"SCT:80891009"``; empty when unknown.
+    """
+
+    value: int
+    name: str
+    color: tuple[int, int, int] | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True)
 class SeriesInfo:
     """What is known of a series besides its voxels. Holds no name and no date.
 
@@ -65,12 +86,14 @@ class SeriesInfo:
     window : Window, optional
         The window that the file asks for.
     channels : str
-        What the first axis means: ``""`` (one channel), ``"time"``, ``"diffusion"`` or
-        ``"color"``.
+        What the first axis means: ``""`` (one channel), ``"time"``, ``"diffusion"``, ``"color"``
+        or ``"segment"`` (segments that may overlap, one a channel).
     b_values : tuple of float
         Diffusion weighting of each channel in s/mm²; empty where it is unknown.
     b_vectors : tuple of (x, y, z)
         Direction of each channel's diffusion gradient in RAS; zeros where nothing is weighted.
+    labels : tuple of Label
+        Names and colors of a label map; empty for an image.
     spacing_known : bool
         False for a picture without calibration: then nothing may be told in mm or ml.
     space : str
@@ -90,6 +113,7 @@ class SeriesInfo:
     channels: str = ""
     b_values: tuple[float, ...] = ()
     b_vectors: tuple[tuple[float, float, float], ...] = ()
+    labels: tuple[Label, ...] = ()
     spacing_known: bool = True
     space: str = ""
     sources: tuple[Path, ...] = ()

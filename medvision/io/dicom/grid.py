@@ -45,7 +45,7 @@ def grid_of(frames: Sequence[Frame]) -> SliceGrid:
     check_alike(frames)
     first = frames[0]
     if first.position is None or first.cosines is None:
-        if len(frames) != first.header.frame_count:
+        if len(frames) != first.header.coding.frames:
             raise GeometryError(
                 f"{first.header.path} lacks its place in the patient (ImagePositionPatient, "
                 f"ImageOrientationPatient): {len(frames)} such images make no volume."

@@ -5,10 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset
 from pydicom.uid import UID
 
-from medvision.io.dicom.elements import numbers, text, whole
+from medvision.errors import DecodeError
+from medvision.io.dicom.elements import Elements, PixelData
+
+MAX_SIDE = 1 << 16  # pixels: Rows and Columns are 16-bit numbers
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How the stored pixels of a file are coded (PS3.3 C.7.6.3, PS3.5 8)."""
+
+    path: Path
+    syntax: str  # UID of the transfer syntax
+    rows: int
+    columns: int
+    frames: int
+    samples: int  # values a pixel
+    photometric: str
+    planar: bool  # whether colors lie plane by plane
+    allocated: int  # bits
+    stored: int  # bits
+    high_bit: int
+    signed: bool
+    big_endian: bool
+    where: PixelData | None
+
+    @property
+    def syntax_name(self) -> str:
+        """The transfer syntax in words, as far as it is known."""
+        return UID(self.syntax).name
 
 
 @dataclass(frozen=True)
@@ -19,30 +46,29 @@ class Header:
     study_uid: str
     series_uid: str
     instance_uid: str
+    sop_class: str
     series_number: int | None
     instance_number: int
     description: str
     modality: str
+    manufacturer: str  # lower case
     image_type: tuple[str, ...]
-    rows: int
-    columns: int
-    frame_count: int
-    samples: int
-    photometric: str
+    contrast_agent: str
     imager_spacing: tuple[float, ...] | None  # between rows, between columns, at the detector
     window: tuple[float, float] | None  # center, width
     unit: str
-    syntax: str  # transfer syntax, in words
+    padding: tuple[float, float] | None  # lowest and highest stored value that means nothing
+    coding: Coding
 
     @property
     def color(self) -> bool:
         """Whether a pixel is red, green and blue."""
-        return self.samples > 1 or self.photometric == "PALETTE COLOR"
+        return self.coding.samples > 1 or self.coding.photometric == "PALETTE COLOR"
 
     @property
     def inverted(self) -> bool:
         """Whether high values mean dark, and nothing else."""
-        return self.photometric == "MONOCHROME1" and self.modality not in ("CT", "PT")
+        return self.coding.photometric == "MONOCHROME1" and self.modality not in ("CT", "PT")
 
 
 @dataclass(frozen=True)
@@ -59,7 +85,7 @@ class Frame:
     pixel_spacing: tuple[float, ...] | None  # between rows, between columns
     slice_step: float | None  # SpacingBetweenSlices, else SliceThickness
     order: tuple[float, ...]  # what comes first among slices of one place
-    rescale: tuple[float, float] | None = None  # slope, intercept; None: as the file says
+    rescale: tuple[float, float] = (1.0, 0.0)  # slope, intercept
     echo_ms: float | None = None
     part: str = ""  # M, P, R or I: magnitude, phase, real, imaginary
     b_value: float | None = None  # s/mm²
@@ -71,41 +97,89 @@ class Frame:
         file = self.header.path.name
         if self.tile is not None:
             return f"{file} (tile {self.tile + 1})"
-        return file if self.header.frame_count == 1 else f"{file} (frame {self.number + 1})"
+        return file if self.header.coding.frames == 1 else f"{file} (frame {self.number + 1})"
 
 
-def header_of(path: Path, data: Dataset) -> Header:
-    """Return what a whole file says once."""
-    center, width = (numbers(path, data, name) for name in ("WindowCenter", "WindowWidth"))
-    syntax = UID(str(getattr(data.file_meta, "TransferSyntaxUID", "")) or "1.2.840.10008.1.2")
+def header_of(data: Elements) -> Header:
+    """Return what a whole file says once.
+
+    Raises
+    ------
+    DecodeError
+        When an element is not what it must be.
+    """
+    center, width = data.first("WindowCenter"), data.first("WindowWidth")
     return Header(
-        path=path,
-        study_uid=text(data, "StudyInstanceUID"),
-        series_uid=text(data, "SeriesInstanceUID"),
-        instance_uid=text(data, "SOPInstanceUID"),
-        series_number=whole(path, data, "SeriesNumber"),
-        instance_number=whole(path, data, "InstanceNumber") or 0,
-        description=text(data, "SeriesDescription"),
-        modality=text(data, "Modality"),
-        image_type=tuple(str(v) for v in data.get("ImageType") or ()),
-        rows=whole(path, data, "Rows") or 0,
-        columns=whole(path, data, "Columns") or 0,
-        frame_count=whole(path, data, "NumberOfFrames") or 1,
-        samples=whole(path, data, "SamplesPerPixel") or 1,
-        photometric=text(data, "PhotometricInterpretation"),
-        imager_spacing=numbers(path, data, "ImagerPixelSpacing", 2),
-        window=(center[0], width[0]) if center and width and width[0] > 0 else None,
+        path=data.path,
+        study_uid=data.text("StudyInstanceUID"),
+        series_uid=data.text("SeriesInstanceUID"),
+        instance_uid=data.text("SOPInstanceUID"),
+        sop_class=data.text("SOPClassUID"),
+        series_number=data.whole("SeriesNumber"),
+        instance_number=data.whole("InstanceNumber") or 0,
+        description=data.text("SeriesDescription"),
+        modality=data.text("Modality"),
+        manufacturer=data.text("Manufacturer").lower(),
+        image_type=data.texts("ImageType"),
+        contrast_agent=data.text("ContrastBolusAgent"),
+        imager_spacing=data.numbers("ImagerPixelSpacing", 2),
+        window=(center, width) if center is not None and width and width > 0 else None,
         unit=unit_of(data),
-        syntax=syntax.name,
+        padding=padding_of(data),
+        coding=coding_of(data),
     )
 
 
-def unit_of(data: Dataset) -> str:
+def coding_of(data: Elements) -> Coding:
+    """Return how the pixels of a file are coded."""
+    allocated = data.whole("BitsAllocated") or 16
+    stored = data.whole("BitsStored") or allocated
+    coding = Coding(
+        path=data.path,
+        syntax=data.syntax,
+        rows=data.whole("Rows") or 0,
+        columns=data.whole("Columns") or 0,
+        frames=frame_count(data),
+        samples=data.whole("SamplesPerPixel") or 1,
+        photometric=data.text("PhotometricInterpretation"),
+        planar=data.whole("PlanarConfiguration") == 1,
+        allocated=allocated,
+        stored=min(stored, allocated),
+        high_bit=(data.whole("HighBit") or stored - 1),
+        signed=data.whole("PixelRepresentation") == 1,
+        big_endian=data.big_endian,
+        where=data.pixel_data,
+    )
+    if not (0 < coding.rows <= MAX_SIDE and 0 < coding.columns <= MAX_SIDE):
+        raise DecodeError(
+            f"{data.path}: its image has {coding.columns} columns and {coding.rows} rows."
+        )
+    return coding
+
+
+def frame_count(data: Elements) -> int:
+    """Return the number of frames; 1 where the file says nothing usable."""
+    try:
+        return data.whole("NumberOfFrames") or 1
+    except DecodeError:
+        return 1  # as a file that does not say; the bytes of its pixels will tell
+
+
+def padding_of(data: Elements) -> tuple[float, float] | None:
+    """Return the range of stored values that stand for nothing (PS3.3 C.7.5.1.1.2)."""
+    first, last = data.first("PixelPaddingValue"), data.first("PixelPaddingRangeLimit")
+    if first is None:
+        return None
+    last = first if last is None else last
+    return min(first, last), max(first, last)
+
+
+def unit_of(data: Elements) -> str:
     """Return ``"HU"`` for CT, whose values are so by definition, unless the file says otherwise.
 
     DICOM PS3.3 C.8.2.1.1: CT of image type ORIGINAL is in Hounsfield units after rescaling.
     """
-    said = text(data, "RescaleType")
-    if text(data, "Modality") == "CT":
+    said, modality = data.text("RescaleType"), data.text("Modality")
+    if modality == "CT":
         return "HU" if said in ("", "HU") else "" if said == "US" else said
     return ""

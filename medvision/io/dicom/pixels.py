@@ -33,15 +33,17 @@ class Pixels:
                 if "TransferSyntaxUID" not in self.data.file_meta:
                     self.data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # PS3.5 10.1
                 stored = self.data.pixel_array
-                if header.photometric == "PALETTE COLOR":
+                if header.coding.photometric == "PALETTE COLOR":
                     stored = apply_color_lut(stored, self.data)
             except Exception:  # pydicom and its plugins raise errors of many kinds
                 raise DecodeError(reason(header)) from None
-        shape = (header.frame_count, header.rows, header.columns, *((3,) if header.color else ()))
+        coding = header.coding
+        color = (3,) if header.color else ()
+        shape = (coding.frames, coding.rows, coding.columns, *color)
         if stored.size != np.prod(shape):
             raise DecodeError(
-                f"{header.path}: the header promises {header.frame_count} × {header.columns} × "
-                f"{header.rows} pixels, the data holds {' × '.join(map(str, stored.shape))}."
+                f"{header.path}: the header promises {coding.frames} × {coding.columns} × "
+                f"{coding.rows} pixels, the data holds {' × '.join(map(str, stored.shape))}."
             )
         self.stored: NDArray[Any] = stored.reshape(shape)
 
@@ -53,7 +55,7 @@ class Pixels:
         """
         stored = self.stored[frame.number]
         if frame.tile is not None:
-            down, across = divmod(frame.tile, self.header.columns // frame.columns)
+            down, across = divmod(frame.tile, self.header.coding.columns // frame.columns)
             stored = stored[
                 down * frame.rows : (down + 1) * frame.rows,
                 across * frame.columns : (across + 1) * frame.columns,
@@ -63,13 +65,12 @@ class Pixels:
             return np.asarray(np.moveaxis(scaled, -1, 0).swapaxes(1, 2))
         if self.header.inverted:
             stored = inverted(stored, self.data)
-        if frame.rescale is not None:
-            slope, intercept = frame.rescale
-            return np.asarray(stored * slope + intercept).T
-        try:
+        if "ModalityLUTSequence" in self.data:
             return np.asarray(apply_modality_lut(stored, self.data)).T
-        except Exception:
-            raise DecodeError(f"{self.header.path}: its rescale values are not usable.") from None
+        slope, intercept = frame.rescale
+        if slope == 1 and intercept == 0:
+            return stored.T
+        return np.asarray(stored * slope + intercept).T
 
 
 def inverted(stored: NDArray[Any], data: Dataset) -> NDArray[Any]:
@@ -87,10 +88,10 @@ def reason(header: Header) -> str:
         installed = True
     if installed:
         return (
-            f"{header.path}: its pixel data ({header.syntax}) is missing, cut short or damaged, "
+            f"{header.path}: its pixel data ({header.coding.syntax_name}) is missing, cut short or damaged, "
             "and cannot be decoded."
         )
     return (
-        f"{header.path} is coded as {header.syntax}, which needs a decoder: "
+        f"{header.path} is coded as {header.coding.syntax_name}, which needs a decoder: "
         "pip install 'medvision-toolkit[dicom]'"
     )

@@ -1,0 +1,56 @@
+"""The elements that medvision reads from DICOM images; all others are jumped over."""
+
+WANTED = """
+SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer
+SeriesDescription StudyInstanceUID SeriesInstanceUID SeriesNumber InstanceNumber PatientID
+ComplexImageComponent EchoTime ContrastBolusAgent SliceThickness SpacingBetweenSlices
+ImagePositionPatient ImageOrientationPatient PatientOrientation FrameOfReferenceUID ImageComments
+InPlanePhaseEncodingDirection TriggerTime
+PixelSpacing ImagerPixelSpacing GridFrameOffsetVector
+Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration
+BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit
+WindowCenter WindowWidth RescaleSlope RescaleIntercept RescaleType ModalityLUTSequence
+DoseGridScaling DoseUnits
+ExtendedOffsetTable ExtendedOffsetTableLengths
+SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence
+DimensionIndexPointer PixelMeasuresSequence PlanePositionSequence PlaneOrientationSequence
+FrameContentSequence DimensionIndexValues TemporalPositionIndex TemporalPositionIdentifier
+FrameAcquisitionNumber StackID InStackPositionNumber FrameType
+PixelValueTransformationSequence RealWorldValueMappingSequence RealWorldValueSlope
+RealWorldValueIntercept RealWorldValueFirstValueMapped RealWorldValueLastValueMapped
+MeasurementUnitsCodeSequence CodeValue
+MRImageFrameTypeSequence CTImageFrameTypeSequence PETFrameTypeSequence MREchoSequence
+EffectiveEchoTime MRDiffusionSequence
+DiffusionBValue DiffusionDirectionality DiffusionGradientDirectionSequence
+DiffusionGradientOrientation
+Units CorrectedImage DecayCorrection SeriesDate SeriesTime AcquisitionDate AcquisitionTime
+PatientWeight RadiopharmaceuticalInformationSequence RadiopharmaceuticalStartTime
+RadiopharmaceuticalStartDateTime RadionuclideTotalDose RadionuclideHalfLife
+""".split()
+
+# Private elements, by the documents of their makers, and how their bytes are to be read.
+PRIVATE_VRS = {
+    0x00190010: "LO",  # creators of the groups that follow
+    0x00290010: "LO",
+    0x0019100A: "US",  # Siemens: tiles of a mosaic
+    0x0019100C: "IS",  # Siemens: b-value
+    0x0019100E: "FD",  # Siemens: direction of the diffusion gradient
+    0x00291010: "OB",  # Siemens: CSA header of the image
+    0x001910BB: "DS",  # GE: direction of the gradient along frequency, phase, slice
+    0x001910BC: "DS",
+    0x001910BD: "DS",
+    0x0043102F: "SS",  # GE: 0 magnitude, 1 phase, 2 real, 3 imaginary
+    0x00431039: "IS",  # GE: b-value, first of four
+    0x20011003: "FL",  # Philips: b-value
+    0x200510B0: "FL",  # Philips: direction of the gradient, x, y, z
+    0x200510B1: "FL",
+    0x200510B2: "FL",
+    0x2005100E: "FL",  # Philips: scale slope
+    0x2005140F: "SQ",  # Philips: more facts of a frame
+    0x00651009: "FD",  # United Imaging: b-value
+    0x00651037: "FD",  # United Imaging: direction of the gradient
+    0x00651050: "DS",  # United Imaging: slices of a grid
+    0x00651051: "SQ",  # United Imaging: the slices of a grid
+    0x70531000: "DS",  # Philips PET: SUV per stored value
+    0x70531009: "DS",  # Philips PET: Bq/ml per stored value
+}
