@@ -58,15 +58,20 @@ def list_series(path: Path) -> list[Series]:
         When there is no DICOM image.
     """
     files = [path] if path.is_file() else dicom_files(path)
-    groups: dict[tuple[str, int | None], list[Frame]] = {}
-    for file in files:
-        for frame in read_frames(file):
-            # scanners have given one UID to several numbered series
-            key = (frame.header.series_uid, frame.header.series_number)
-            groups.setdefault(key, []).append(frame)
-    if not groups:
+    found = group_series(frame for file in files for frame in read_frames(file))
+    if not found:
         raise SeriesError(f"No DICOM image in {path}{_below(path)}.")
-    found = [series for frames in groups.values() for series in split_series(frames)]
+    return found
+
+
+def group_series(frames: Iterable[Frame]) -> list[Series]:
+    """Return the series, and parts of series, that slices belong to, by number."""
+    groups: dict[tuple[str, int | None], list[Frame]] = {}
+    for frame in frames:
+        # scanners have given one UID to several numbered series
+        key = (frame.header.series_uid, frame.header.series_number)
+        groups.setdefault(key, []).append(frame)
+    found = [series for slices in groups.values() for series in split_series(slices)]
     return sorted(found, key=lambda s: (s.number is None, s.number or 0, s.uid, s.part))
 
 
