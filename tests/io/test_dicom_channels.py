@@ -136,13 +136,19 @@ def test_a_film_without_place_is_one_slice_over_time(tmp_path):
     assert np.array_equal(found.array, np.concatenate([one.array, one.array + 500]))
 
 
-def test_offsets_from_the_origin_are_refused(tmp_path):
+@pytest.mark.parametrize(("first", "lies_at"), [(0, 43), (40, 43), (7, None)])
+def test_a_dose_grid_lies_where_its_offsets_say(tmp_path, first, lies_at):
     def change(data, k):
-        data.NumberOfFrames, data.GridFrameOffsetVector = 2, [40, 43]
+        data.NumberOfFrames, data.GridFrameOffsetVector = 2, [first, first + 3]
+        data.PixelData = data.PixelData * 2
 
-    one = counted().cropped((slice(0, 5), slice(0, 6), slice(0, 1)))
-    with pytest.raises(DecodeError, match="starts at 40"):
-        read_volume(write_series(tmp_path, one, change=change)[0])
+    one = counted().cropped((slice(0, 5), slice(0, 6), slice(0, 1)))  # its slice lies at z = 40 mm
+    path = write_series(tmp_path, one, change=change)[0]
+    if lies_at is None:
+        with pytest.raises(DecodeError, match="starts at 7"):
+            read_volume(path)
+    else:
+        assert sorted(to_world(read_volume(path).affine, [[0, 0, 0], [0, 0, 1]])[:, 2]) == [40, 43]
 
 
 def test_color_over_time_is_refused():

@@ -36,7 +36,7 @@ FIRST_READ = 1 << 15  # bytes; most headers fit
 MAX_HEADER = 1 << 29  # bytes: a header beyond 512 MB is none
 MAX_INFLATED = 1 << 30  # bytes
 MAX_DEPTH = 12  # sequences inside sequences
-LONG_VRS = {v.encode() for v in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+LONG_VRS = set(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 STRUCTS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "I"}
 
 
@@ -50,7 +50,7 @@ VRS = {tag: dictionary_VR(tag) for tag in TAGS.values()} | PRIVATE_VRS
 SEQUENCES = {tag for tag, vr in VRS.items() if vr == "SQ"}
 
 
-class NeedMore(Exception):  # noqa: N818
+class NeedMore(Exception):
     """The bytes at hand end before an element does."""
 
     def __init__(self, end: int) -> None:
@@ -274,7 +274,7 @@ class Parser:
             tag, _, start, length = self.element(at)
             if length == UNDEFINED:
                 break
-            found[tag] = self.bytes(start, length)
+            found[tag] = self.value(start, length)
             at = start + length
         return found, at
 
@@ -295,7 +295,7 @@ class Parser:
             return tag, b"", at + 8, length
         return tag, vr, at + 8, struct.unpack_from(self.order + "H", self.data, at + 6)[0]
 
-    def bytes(self, start: int, length: int) -> bytes:
+    def value(self, start: int, length: int) -> bytes:
         """Return a value, when it is there."""
         if start + length > len(self.data):
             raise NeedMore(start + length)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +9,19 @@ import numpy as np
 
 from medvision.errors import DecodeError
 from medvision.io.dicom.elements import Elements, read_elements
-from medvision.io.dicom.headers import Frame, Header, header_of
-from medvision.io.dicom.mosaic import mosaic_tiles
-from medvision.io.dicom.private import diffusion_of, part_of
+from medvision.io.dicom.enhanced import enhanced_frames
+from medvision.io.dicom.headers import Frame, Header, NoImage, header_of, no_image_of
+from medvision.io.dicom.mosaic import mosaic_tiles, uih_tiles
+from medvision.io.dicom.private import (
+    PHILIPS_SCALE,
+    UIH_TILES,
+    diffusion_of,
+    is_made_by,
+    part_of,
+    volume_key,
+)
+from medvision.io.dicom.traits import step_of, traits_of
 
-COMPLEX_PARTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 MAX_FRAMES = 100_000
 
 
@@ -26,119 +33,119 @@ def read_frames(path: Path) -> list[Frame]:
     DecodeError
         When the file is no DICOM, cut short, or contradicts itself.
     """
-    data = read_elements(path)
-    if "Rows" not in data or "Columns" not in data:
-        return []
-    return frames_of(header_of(data), data)
+    found = frames_in(read_elements(path))
+    return [] if isinstance(found, NoImage) else found
 
 
-def frames_of(header: Header, data: Elements) -> list[Frame]:
-    """Return the slices of a file, in the order in which they are stored."""
+def frames_in(data: Elements) -> list[Frame] | NoImage:
+    """Return the slices of a file, in the order in which they are stored, or what else it is."""
+    other = no_image_of(data)
+    if other is not None:
+        return other
+    header = header_of(data)
     one = single_frame(header, data)
     count = header.coding.frames
     if not 1 <= count <= MAX_FRAMES:
         raise DecodeError(f"{header.path} claims {count} frames; 1 to {MAX_FRAMES} can be read.")
     if "PerFrameFunctionalGroupsSequence" in data:
-        return enhanced_frames(one, header, data, count)
+        return enhanced_frames(one, data, count)
     if count > 1:
-        return offset_frames(one, data, count)
+        return stored_frames(one, data, count)
     if "MOSAIC" in header.image_type:
         return mosaic_tiles(one, data)
+    if is_made_by(data, "uih") and (data.first(UIH_TILES) or 0) > 1:
+        return uih_tiles(one, data)
     return [one]
 
 
 def single_frame(header: Header, data: Elements) -> Frame:
     """Return what the top level of a file says of its slice."""
+    place = data
+    if "ImagePositionPatient" not in data and data.items("DetectorInformationSequence"):
+        place = data.items("DetectorInformationSequence")[0]  # PS3.3 C.8.4.11: nuclear medicine
     b_value, direction = diffusion_of(data)
     slope, intercept = data.first("RescaleSlope"), data.first("RescaleIntercept")
+    philips = header.modality == "MR" and is_made_by(data, "philips")
+    number = data.whole("ImageIndex") if header.modality == "PT" else None  # PS3.3 C.8.9.4.1.9
     return Frame(
         header=header,
         number=0,
         tile=None,
         rows=header.coding.rows,
         columns=header.coding.columns,
-        position=data.numbers("ImagePositionPatient", 3),
-        cosines=data.numbers("ImageOrientationPatient", 6),
+        position=place.numbers("ImagePositionPatient", 3),
+        cosines=place.numbers("ImageOrientationPatient", 6),
         pixel_spacing=data.numbers("PixelSpacing", 2),
         slice_step=step_of(data),
-        order=(header.instance_number, 0),
+        order=(header.instance_number if number is None else number, 0),
+        volume=volume_key(data),
+        traits=traits_of(header, data, part_of(data)),
         rescale=(1.0 if slope is None else slope, intercept or 0.0),
-        echo_ms=data.first("EchoTime"),
-        part=part_of(header, data),
+        scale=data.first(PHILIPS_SCALE) if philips else None,
         b_value=b_value,
         b_vector=direction,
     )
 
 
-def step_of(data: Elements) -> float | None:
-    """Return the distance between slices, or the thickness where that is all there is."""
-    found = data.first("SpacingBetweenSlices") or data.first("SliceThickness")
-    return abs(found) if found else None
-
-
-def offset_frames(one: Frame, data: Elements, count: int) -> list[Frame]:
+def stored_frames(one: Frame, data: Elements, count: int) -> list[Frame]:
     """Return the frames of a multi-frame file without functional groups.
 
-    They lie along the normal as GridFrameOffsetVector says (PS3.3 C.8.8.3.2), or are moments of
-    one place.
+    A dose grid says where they lie (GridFrameOffsetVector), reconstructed nuclear medicine stacks
+    them along the normal (SpacingBetweenSlices, SliceVector); all others are moments of one place.
     """
-    path = data.path
+    frames = [replace(one, number=n, order=(one.order[0], n)) for n in range(count)]
+    if one.position is None or one.cosines is None:
+        return frames
+    row, column = np.reshape(one.cosines, (2, 3))
+    normal = np.cross(row, column)
     offsets = data.numbers("GridFrameOffsetVector")
-    if offsets is None or one.position is None or one.cosines is None:
-        return [replace(one, number=n, order=(one.order[0], n)) for n in range(count)]
-    if offsets[0] != 0:
-        raise DecodeError(
-            f"{path}: its GridFrameOffsetVector starts at {offsets[0]:g}, so it counts from the "
-            "patient's origin, which medvision does not read yet."
-        )
+    if offsets is not None:
+        return placed(frames, dose_offsets(one, normal, offsets, count), normal)
+    step = data.first("SpacingBetweenSlices")
+    if one.header.modality in ("NM", "PT") and step and "TOMO" in "".join(one.header.image_type):
+        slices = int(data.first("NumberOfSlices") or count)
+        vector = data.numbers("SliceVector") or tuple(n % slices + 1.0 for n in range(count))
+        if len(vector) != count:
+            raise DecodeError(f"{data.path} holds {count} frames and places for {len(vector)}.")
+        return placed(frames, (np.asarray(vector) - 1) * abs(step), normal)
+    return frames
+
+
+def placed(
+    frames: list[Frame], offsets: np.ndarray[tuple[int, ...], np.dtype[np.float64]], normal: object
+) -> list[Frame]:
+    """Return frames at offsets along the normal, in mm from the place of the first."""
+    start = np.asarray(frames[0].position)
+    places = start + np.outer(offsets, np.asarray(normal))
+    return [
+        replace(frame, position=tuple(place.tolist()))
+        for frame, place in zip(frames, places, strict=True)
+    ]
+
+
+def dose_offsets(
+    one: Frame, normal: object, offsets: tuple[float, ...], count: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return how far each frame of a dose grid lies along the normal from the first (mm).
+
+    PS3.3 C.8.8.3.2: the vector starts at 0 and is relative, or it holds z itself and then starts
+    at the z of ImagePositionPatient.
+
+    Raises
+    ------
+    DecodeError
+        When it is neither, or has another length.
+    """
+    path, start = one.header.path, np.asarray(one.position)
     if len(offsets) != count:
         raise DecodeError(f"{path} holds {count} frames and places for {len(offsets)}.")
-    row, column = np.reshape(one.cosines, (2, 3))
-    places = np.asarray(one.position) + np.outer(offsets, np.cross(row, column))
-    return [
-        replace(one, number=n, order=(one.order[0], n), position=tuple(place.tolist()))
-        for n, place in enumerate(places)
-    ]
-
-
-def enhanced_frames(one: Frame, header: Header, data: Elements, count: int) -> list[Frame]:
-    """Return the frames of an Enhanced CT, MR or PET image, by their functional groups.
-
-    PS3.3 C.7.6.16: what is not in a frame's own groups is in those that all frames share.
-    """
-    groups = data.items("PerFrameFunctionalGroupsSequence")
-    shared = data.items("SharedFunctionalGroupsSequence")
-    if len(groups) != count:
-        raise DecodeError(f"{header.path} holds {count} frames and facts of {len(groups)}.")
-    return [enhanced_frame(one, header.path, n, [group, *shared]) for n, group in enumerate(groups)]
-
-
-def enhanced_frame(one: Frame, path: Path, number: int, groups: Sequence[Elements]) -> Frame:
-    """Return one frame of a file with functional groups."""
-    empty = Elements(path)
-
-    def group(name: str) -> Elements:
-        return next((where.items(name)[0] for where in groups if where.items(name)), empty)
-
-    measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
-    transform, diffusion = group("PixelValueTransformationSequence"), group("MRDiffusionSequence")
-    slope, intercept = (transform.first(name) for name in ("RescaleSlope", "RescaleIntercept"))
-    direction = diffusion.items("DiffusionGradientDirectionSequence")
-    part = group("MRImageFrameTypeSequence").text("ComplexImageComponent")
-    when = [
-        content.first(name) or 0.0 for name in ("TemporalPositionIndex", "FrameAcquisitionNumber")
-    ]
-    return replace(
-        one,
-        number=number,
-        position=group("PlanePositionSequence").numbers("ImagePositionPatient", 3),
-        cosines=group("PlaneOrientationSequence").numbers("ImageOrientationPatient", 6),
-        pixel_spacing=measures.numbers("PixelSpacing", 2) or one.pixel_spacing,
-        slice_step=step_of(measures) or one.slice_step,
-        order=(one.order[0], *when, number),
-        rescale=(slope, intercept or 0.0) if slope is not None else one.rescale,
-        echo_ms=group("MREchoSequence").first("EffectiveEchoTime") or one.echo_ms,
-        part=COMPLEX_PARTS.get(part, one.part),
-        b_value=diffusion.first("DiffusionBValue"),
-        b_vector=direction[0].numbers("DiffusionGradientOrientation", 3) if direction else None,
-    )
+    found = np.asarray(offsets)
+    if found[0] == 0:
+        return found
+    upright = float(np.asarray(normal)[2])
+    if abs(found[0] - start[2]) > 1e-3 or abs(abs(upright) - 1) > 1e-4:
+        raise DecodeError(
+            f"{path}: its GridFrameOffsetVector starts at {offsets[0]:g}, which is neither 0 nor "
+            "the z of its first frame."
+        )
+    return np.asarray((found - found[0]) * np.sign(upright))

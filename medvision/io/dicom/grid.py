@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from medvision.errors import GeometryError
 from medvision.geometry import Affine, check_affine, flip_ras_lps
 from medvision.io.dicom.headers import Frame
+from medvision.io.dicom.places import places_of, volumes_of
 
 GAP_TOLERANCE = 0.01  # relative to the usual gap
 MIN_TOLERANCE = 0.025  # mm; positions are often written with two digits
-SAME_PLACE = 0.01  # mm; slices nearer than this are one place at several times
 TILT = 0.5  # degrees between normal and stack from which a tilt is told
 
 
@@ -54,8 +54,7 @@ def grid_of(frames: Sequence[Frame]) -> SliceGrid:
     along_row, along_column = np.reshape(first.cosines, (2, 3))
     check_cosines(first, along_row, along_column)
     normal = np.cross(along_row, along_column)
-    places = gather_places(frames, normal)
-    channels = tuple(zip(*places, strict=True))
+    channels = volumes_of(places_of(frames, normal))
     ordered = channels[0]
     positions = np.array([f.position for f in ordered], dtype=np.float64)  # (K, 3) LPS mm
     notes: list[str] = []
@@ -80,52 +79,6 @@ def grid_of(frames: Sequence[Frame]) -> SliceGrid:
     affine[:3, 2] = step
     affine[:3, 3] = positions[0]
     return SliceGrid(channels, check_affine(flip_ras_lps(affine)), known, tuple(notes))
-
-
-def gather_places(frames: Sequence[Frame], normal: NDArray[np.float64]) -> list[tuple[Frame, ...]]:
-    """Return the images of each place along the normal, in time order, lowest place first.
-
-    Raises
-    ------
-    GeometryError
-        When an image is there twice, or some places have fewer images than others.
-    """
-    distances = np.array([f.position for f in frames], dtype=np.float64) @ normal  # mm
-    order = np.argsort(distances, kind="stable")
-    places: list[list[Frame]] = []
-    last = -np.inf
-    for i in order:
-        if distances[i] - last > SAME_PLACE:
-            places.append([])
-        places[-1].append(frames[i])
-        last = distances[i]
-    check_copies(places)
-    counts = Counter(len(place) for place in places)
-    if len(counts) > 1:
-        usual = counts.most_common(1)[0][0]
-        odd = [place for place in places if len(place) != usual]
-        what = "images lie where another lies" if usual == 1 else f"places have not {usual} images"
-        raise GeometryError(
-            f"{len(odd)} of {len(places)} {what}: "
-            + "; ".join(" and ".join(f.name for f in place[:3]) for place in odd[:3])
-            + ("; …" if len(odd) > 3 else "")
-            + ". Repeated or missing slices are no volume."
-        )
-    return [tuple(sorted(place, key=lambda f: f.order)) for place in places]
-
-
-def check_copies(places: Sequence[Sequence[Frame]]) -> None:
-    """Refuse an image that is there twice: the same instance in two files."""
-    for place in places:
-        seen: dict[tuple[str, int], Frame] = {}
-        for frame in place:
-            uid = frame.header.instance_uid
-            twin = seen.setdefault((uid, frame.number), frame)
-            if uid and twin is not frame:
-                raise GeometryError(
-                    f"{twin.name} and {frame.name} lie where another lies: they are the same "
-                    "image twice (SOPInstanceUID)."
-                )
 
 
 def flat_grid(frames: Sequence[Frame]) -> SliceGrid:

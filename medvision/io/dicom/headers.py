@@ -35,7 +35,7 @@ class Coding:
     @property
     def syntax_name(self) -> str:
         """The transfer syntax in words, as far as it is known."""
-        return UID(self.syntax).name
+        return str(UID(self.syntax).name)
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,11 @@ class Frame:
     cosines: tuple[float, ...] | None  # along a row, then along a column
     pixel_spacing: tuple[float, ...] | None  # between rows, between columns
     slice_step: float | None  # SpacingBetweenSlices, else SliceThickness
-    order: tuple[float, ...]  # what comes first among slices of one place
+    order: tuple[float, ...]  # what comes first in its series
+    volume: tuple[float, ...] = ()  # which volume of its series it says that it belongs to
+    traits: tuple[tuple[str, str], ...] = ()  # what slices of one volume have in common, in words
     rescale: tuple[float, float] = (1.0, 0.0)  # slope, intercept
-    echo_ms: float | None = None
-    part: str = ""  # M, P, R or I: magnitude, phase, real, imaginary
+    scale: float | None = None  # Philips: stored value over signal
     b_value: float | None = None  # s/mm²
     b_vector: tuple[float, ...] | None = None  # direction of the gradient
 
@@ -98,6 +99,44 @@ class Frame:
         if self.tile is not None:
             return f"{file} (tile {self.tile + 1})"
         return file if self.header.coding.frames == 1 else f"{file} (frame {self.number + 1})"
+
+
+@dataclass(frozen=True)
+class NoImage:
+    """A DICOM file that is no image: a segmentation, a structure set, a report, a plan."""
+
+    path: Path
+    role: str  # labels, report or other
+    study_uid: str
+    series_uid: str
+    series_number: int | None
+    modality: str
+    description: str
+
+
+ROLES = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "labels",  # Segmentation
+    "1.2.840.10008.5.1.4.1.1.66.7": "labels",  # Label Map Segmentation
+    "1.2.840.10008.5.1.4.1.1.481.3": "labels",  # RT Structure Set
+}
+REPORTS = "1.2.840.10008.5.1.4.1.1.88."  # every structured report
+
+
+def no_image_of(data: Elements) -> NoImage | None:
+    """Return what a file is when it is no image, by its SOP class (PS3.4 B.5); else None."""
+    sop_class = data.text("SOPClassUID")
+    role = ROLES.get(sop_class, "report" if sop_class.startswith(REPORTS) else "")
+    if not role and "Rows" in data and "Columns" in data:
+        return None
+    return NoImage(
+        path=data.path,
+        role=role or "other",
+        study_uid=data.text("StudyInstanceUID"),
+        series_uid=data.text("SeriesInstanceUID"),
+        series_number=data.whole("SeriesNumber"),
+        modality=data.text("Modality"),
+        description=data.text("SeriesDescription"),
+    )
 
 
 def header_of(data: Elements) -> Header:

@@ -1,11 +1,13 @@
 """Series: which slices belong together, and which of them the user means.
 
-Slices under one SeriesInstanceUID that differ in direction, echo, or kind of value (magnitude,
-phase; gray, color) are no single volume: they are told apart as parts of their series.
+Slices under one SeriesInstanceUID that differ in direction, size, echo, or kind of value
+(magnitude, phase; gray, color; original, derived…) are no single volume: they are told apart as
+parts of their series.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from medvision.io.dicom.frames import read_frames
 from medvision.io.dicom.headers import Frame
 
 NAMED_DICOM = (".dcm", ".ima")  # files so named must be DICOM: one that is not is a lost slice
-PART_NAMES = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}
+PARALLEL = 1e-3  # largest difference of a direction cosine between slices of one volume
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,12 @@ class Series:
         what = self.description or "(no description)"
         return (
             f"{self.label:>6}  {self.modality or '?':<3} {what}"
-            f"{f' [{self.differs}]' if self.differs else ''}, {len(self.frames)} images, {self.uid}"
+            f"{f' [{self.differs}]' if self.differs else ''}, {len(self.frames)} image{'s' * (len(self.frames) != 1)}, {self.uid}"
         )
 
 
 def list_series(path: Path) -> list[Series]:
-    """Return the image series of a folder (its own files, not those below), or of one file.
+    """Return the image series of a folder and the folders in it, or of one file.
 
     Raises
     ------
@@ -57,28 +59,45 @@ def list_series(path: Path) -> list[Series]:
     SeriesError
         When there is no DICOM image.
     """
-    files = [path] if path.is_file() else dicom_files(path)
-    found = group_series(frame for file in files for frame in read_frames(file))
-    if not found:
-        raise SeriesError(f"No DICOM image in {path}{_below(path)}.")
+    frames = [f for file in dicom_files(path) for f in read_frames(file)]
+    if not frames:
+        held = f"; it holds {describe(path)}" if path.is_dir() else ""
+        raise SeriesError(f"No DICOM image in {path}{held}.")
+    return group_series(frames)
+
+
+def dicom_files(path: Path) -> list[Path]:
+    """Return the files that are DICOM, or named as if they were: one file, or all of a folder.
+
+    Hidden files and folders are passed over. Sorted by folder, then name.
+    """
+    if path.is_file():
+        return [path]
+    found = []
+    for name, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        visible = [Path(name) / f for f in sorted(files) if not f.startswith(".")]
+        found += [p for p in visible if p.suffix.lower() in NAMED_DICOM or is_dicom(p)]
     return found
 
 
 def group_series(frames: Iterable[Frame]) -> list[Series]:
-    """Return the series, and parts of series, that slices belong to, by number."""
+    """Sort slices of any number of files into series, and parts of series.
+
+    One SeriesInstanceUID under several numbers is several series: scanners have done so.
+    """
     groups: dict[tuple[str, int | None], list[Frame]] = {}
     for frame in frames:
-        # scanners have given one UID to several numbered series
         key = (frame.header.series_uid, frame.header.series_number)
         groups.setdefault(key, []).append(frame)
-    found = [series for slices in groups.values() for series in split_series(slices)]
+    found = [series for group in groups.values() for series in split_series(group)]
     return sorted(found, key=lambda s: (s.number is None, s.number or 0, s.uid, s.part))
 
 
 def split_series(frames: Sequence[Frame]) -> list[Series]:
     """Return the parts of what shares a SeriesInstanceUID, the earliest first."""
     parts: list[list[Frame]] = []
-    for frame in sorted(frames, key=lambda f: f.order):
+    for frame in sorted(without_means(frames), key=lambda f: f.order):
         home = next((part for part in parts if belong_together(part[0], frame)), None)
         if home is None:
             parts.append([frame])
@@ -88,37 +107,61 @@ def split_series(frames: Sequence[Frame]) -> list[Series]:
     whole = Series(
         first.series_uid, first.series_number, 0, "", first.description, first.modality, ()
     )
+    settled = [tuple(philips_signal(part)) for part in parts]
     if len(parts) == 1:
-        return [replace(whole, frames=tuple(parts[0]))]
+        return [replace(whole, frames=settled[0])]
     names = tell_apart([part[0] for part in parts])
     return [
-        replace(whole, part=n, differs=name, frames=tuple(part))
-        for n, (part, name) in enumerate(zip(parts, names, strict=True), start=1)
+        replace(whole, part=n, differs=name, frames=part)
+        for n, (part, name) in enumerate(zip(settled, names, strict=True), start=1)
     ]
 
 
 def belong_together(first: Frame, other: Frame) -> bool:
-    """Tell whether two slices may be of one volume."""
+    """Tell whether two slices may be of one volume: parallel, and alike in all traits."""
+    if first.traits != other.traits:
+        return False
     if first.cosines is None or other.cosines is None:
-        parallel = first.cosines is other.cosines
-    else:
-        parallel = bool(np.allclose(first.cosines, other.cosines, atol=2e-3))
-    return (
-        parallel
-        and first.echo_ms == other.echo_ms
-        and first.part == other.part
-        and first.header.color == other.header.color
-    )
+        return first.cosines is other.cosines
+    return bool(np.allclose(first.cosines, other.cosines, atol=PARALLEL))
+
+
+def without_means(frames: Sequence[Frame]) -> list[Frame]:
+    """Mark the weighted images that Philips appends to diffusion: means over all directions."""
+    directed = any(f.b_vector is not None for f in frames)
+    return [
+        replace(f, traits=(*f.traits, ("diffusion", "mean of directions")))
+        if directed
+        and "philips" in f.header.manufacturer
+        and (f.b_value or 0) > 0
+        and f.b_vector is None
+        else f
+        for f in frames
+    ]
+
+
+def philips_signal(frames: Sequence[Frame]) -> list[Frame]:
+    """Return Philips MR slices rescaled to the signal, which the scanner's display scale is not.
+
+    signal = (stored × slope + intercept) / (slope × scale slope): Chenevert et al., Transl Oncol
+    2014;7(1):65, PMC3998685. Where these numbers change from slice to slice, slope and intercept
+    alone make them comparable, and are kept.
+    """
+    settings = {(f.rescale, f.scale) for f in frames}
+    if len(settings) != 1:
+        return list(frames)
+    (slope, intercept), scale = settings.pop()
+    if not scale or not slope:
+        return list(frames)
+    signal = (1 / scale, intercept / (slope * scale))
+    return [replace(f, rescale=signal) for f in frames]
 
 
 def tell_apart(firsts: Sequence[Frame]) -> list[str]:
     """Return words for what differs between parts, given the first slice of each."""
-    facts = [
-        [plane_of(f) for f in firsts],
-        [f"echo {f.echo_ms:g} ms" if f.echo_ms is not None else "no echo" for f in firsts],
-        [PART_NAMES.get(f.part, "") for f in firsts],
-        ["color" if f.header.color else "gray" for f in firsts],
-    ]
+    facts = [[plane_of(f) for f in firsts]]
+    for name in dict.fromkeys(name for f in firsts for name, _ in f.traits):
+        facts.append([dict(f.traits).get(name, "") for f in firsts])
     telling = [words for words in facts if len(set(words)) > 1]
     names = [", ".join(filter(None, words)) for words in zip(*telling, strict=True)]
     return names or ["another angle"] * len(firsts)
@@ -132,10 +175,15 @@ def plane_of(frame: Frame) -> str:
     return ("sagittal", "coronal", "axial")[int(np.abs(np.cross(row, column)).argmax())]
 
 
-def dicom_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that are DICOM, or named as if they were, sorted."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return [p for p in files if p.suffix.lower() in NAMED_DICOM or is_dicom(p)]
+def describe(folder: Path) -> str:
+    """Say what a folder holds instead of scans."""
+    counts: dict[str, int] = {}
+    for _, _, files in os.walk(folder):
+        for name in files:
+            suffix = Path(name).suffix.lower() or "no suffix"
+            counts[suffix] = counts.get(suffix, 0) + 1
+    top = sorted(counts.items(), key=lambda item: -item[1])[:5]
+    return ", ".join(f"{n} × {suffix}" for suffix, n in top) or "no files"
 
 
 def choose_series(path: Path, found: Sequence[Series], wanted: str | None) -> Series:
@@ -176,13 +224,3 @@ def fitting(found: Iterable[Series], wanted: str) -> list[Series]:
         if fits:
             return fits
     return []
-
-
-def _below(path: Path) -> str:
-    """Say where DICOM lies instead, when it lies deeper."""
-    if not path.is_dir():
-        return ": it holds something else, such as a report"
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and not file.name.startswith(".") and is_dicom(file):
-            return f" itself; there is some in {file.parent}"
-    return ""

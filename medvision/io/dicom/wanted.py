@@ -2,14 +2,18 @@
 
 WANTED = """
 SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer
-SeriesDescription StudyInstanceUID SeriesInstanceUID SeriesNumber InstanceNumber PatientID
-ComplexImageComponent EchoTime ContrastBolusAgent SliceThickness SpacingBetweenSlices
-ImagePositionPatient ImageOrientationPatient PatientOrientation FrameOfReferenceUID ImageComments
-InPlanePhaseEncodingDirection TriggerTime
+SoftwareVersions SeriesDescription ProtocolName SequenceName StudyInstanceUID SeriesInstanceUID
+SeriesNumber InstanceNumber PatientID IssuerOfPatientID PatientPosition
+ComplexImageComponent EchoTime EchoNumbers RepetitionTime FlipAngle ContrastBolusAgent
+SliceThickness SpacingBetweenSlices
+ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID ImageComments
+InPlanePhaseEncodingDirection TriggerTime FrameReferenceTime ImageIndex
 PixelSpacing ImagerPixelSpacing GridFrameOffsetVector
+DetectorInformationSequence NumberOfSlices SliceVector
 Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration
 BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit
 WindowCenter WindowWidth RescaleSlope RescaleIntercept RescaleType ModalityLUTSequence
+LUTDescriptor LUTData
 DoseGridScaling DoseUnits
 ExtendedOffsetTable ExtendedOffsetTableLengths
 SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence
@@ -20,13 +24,13 @@ PixelValueTransformationSequence RealWorldValueMappingSequence RealWorldValueSlo
 RealWorldValueIntercept RealWorldValueFirstValueMapped RealWorldValueLastValueMapped
 MeasurementUnitsCodeSequence CodeValue
 MRImageFrameTypeSequence CTImageFrameTypeSequence PETFrameTypeSequence MREchoSequence
-EffectiveEchoTime MRDiffusionSequence
+EffectiveEchoTime MRTimingAndRelatedParametersSequence MRDiffusionSequence
 DiffusionBValue DiffusionDirectionality DiffusionGradientDirectionSequence
 DiffusionGradientOrientation
 Units CorrectedImage DecayCorrection SeriesDate SeriesTime AcquisitionDate AcquisitionTime
 PatientWeight RadiopharmaceuticalInformationSequence RadiopharmaceuticalStartTime
 RadiopharmaceuticalStartDateTime RadionuclideTotalDose RadionuclideHalfLife
-""".split()
+""".split()  # noqa: SIM905
 
 # Private elements, by the documents of their makers, and how their bytes are to be read.
 PRIVATE_VRS = {
@@ -41,7 +45,15 @@ PRIVATE_VRS = {
     0x001910BD: "DS",
     0x0043102F: "SS",  # GE: 0 magnitude, 1 phase, 2 real, 3 imaginary
     0x00431039: "IS",  # GE: b-value, first of four
+    0x001910A2: "SL",  # GE: number of the run
     0x20011003: "FL",  # Philips: b-value
+    0x20011008: "IS",  # Philips: phase of the heart, or of ASL
+    0x2001100A: "IS",  # Philips: number of the slice
+    0x20051063: "SL",  # Philips: number of the volume over time
+    0x20051412: "IS",  # Philips: number of the b-value
+    0x20051413: "IS",  # Philips: number of the gradient's direction
+    0x20051429: "CS",  # Philips: LABEL or CONTROL
+    0x20051596: "IS",  # Philips: number of the volume of diffusion
     0x200510B0: "FL",  # Philips: direction of the gradient, x, y, z
     0x200510B1: "FL",
     0x200510B2: "FL",
