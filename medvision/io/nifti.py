@@ -1,148 +1,178 @@
-"""NIfTI files to Volumes: 2D, 3D and 4D, through nibabel.
+"""NIfTI and FreeSurfer files to Volumes: 2D, 3D and 4D.
 
 Knows nothing of other formats.
 """
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 
-from medvision.errors import DecodeError, GeometryError
-from medvision.geometry import Affine, Voxels, check_affine, corners, to_world
+from medvision.errors import DecodeError
+from medvision.geometry import Affine, Voxels
+from medvision.io.bids import Directions, read_gradients, read_sidecar, series_words
+from medvision.io.nifti_header import NiftiHeader, read_header
 from medvision.volume import SeriesInfo, Volume
 
-SUFFIXES = (".nii", ".nii.gz")
-SPACES = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}  # NIfTI-1 xform codes
-MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-BAD_FILE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+SUFFIXES = (".nii", ".nii.gz", ".mgh", ".mgz")
+PAIRS = {".hdr": ".img", ".hdr.gz": ".img.gz"}  # header → voxels
+COLOR_INTENTS = (2003, 2004)  # NIFTI_INTENT_RGB_VECTOR, NIFTI_INTENT_RGBA_VECTOR
+MAX_CHANNELS = 3  # of color: alpha is dropped
 
 
 def is_nifti(path: Path) -> bool:
-    """Tell by its name whether a file is NIfTI."""
-    return path.name.lower().endswith(SUFFIXES)
+    """Tell by its name whether a file is NIfTI or FreeSurfer's.
+
+    Of a pair, the ``.hdr`` is, where its ``.img`` lies beside it; the ``.img`` never, so that a
+    pair is found once.
+    """
+    name = path.name.lower()
+    return name.endswith(SUFFIXES) or (name.endswith(tuple(PAIRS)) and voxels_of(path).is_file())
 
 
 def nifti_stem(path: Path) -> str:
-    """Return the file name without ``.nii`` or ``.nii.gz``."""
+    """Return the file name without ``.nii``, ``.nii.gz`` and the like."""
     name = path.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+    for suffix in sorted((*SUFFIXES, *PAIRS, *PAIRS.values()), key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return path.stem
 
 
+def voxels_of(path: Path) -> Path:
+    """Return the file with the voxels: the ``.img`` beside a ``.hdr``, else the file itself."""
+    for head, data in PAIRS.items():
+        if path.name.lower().endswith(head):
+            found = path.name[-len(head) :]
+            return path.with_name(nifti_stem(path) + (data.upper() if found.isupper() else data))
+    return path
+
+
 def read_nifti(path: Path) -> Volume:
-    """Read a NIfTI file.
+    """Read a NIfTI file, a ``.hdr``/``.img`` pair, or a FreeSurfer ``.mgz``.
 
     The sform is used when its code is above 0, else the qform, else the voxel sizes alone
     (nibabel's ``get_best_affine``); a conflict between the two is told in ``info.notes``.
-    ``scl_slope`` and ``scl_inter`` are applied. A fourth axis becomes the channels, ``"time"``.
+    ``scl_slope`` and ``scl_inter`` are applied; integers without them stay integers. A fourth axis
+    becomes the channels, ``"time"``. A plain file without scaling, in the machine's byte order, is
+    mapped into memory and not copied.
+
+    A BIDS side-car ``<stem>.json`` gives modality and description; ``<stem>.bval`` and
+    ``<stem>.bvec`` make the channels ``"diffusion"``.
 
     Raises
     ------
     DecodeError
-        When the file is empty, cut short, not NIfTI, or holds complex or 5-D values.
+        When the file is empty, cut short, damaged, not NIfTI, or holds complex or 5-D values.
     GeometryError
         When its affine is not finite and invertible.
     """
-    image, affine, notes = open_nifti(path)
-    try:
-        array = np.asanyarray(image.dataobj)
-    except (*BAD_FILE, MemoryError):
-        raise DecodeError(
-            f"{path} is cut short or damaged: its header promises {image.shape} voxels of "
-            f"{image.get_data_dtype()}, which could not be read."
-        ) from None
-    array, channels = _channels_first(path, array)
-    codes = [int(image.header["sform_code"]), int(image.header["qform_code"])]
+    header, affine, notes = open_nifti(path)
+    array, channels, told = _values(path, header)
+    stem = nifti_stem(path)
+    sidecar, unread = read_sidecar(path.with_name(f"{stem}.json"))
+    modality, words = series_words(sidecar)
+    b_values: tuple[float, ...] = ()
+    b_vectors: Directions = ()
+    if channels == "time":
+        b_values, b_vectors, unfit = read_gradients(path.with_name(stem), len(array), affine)
+        channels, unread = ("diffusion" if b_values else header.fourth), unread + unfit
     info = SeriesInfo(
-        description=nifti_stem(path),
+        modality=modality,
+        description=words or stem,
+        unit="HU" if modality == "CT" else "",
         channels=channels,
-        space=next((SPACES[c] for c in codes if c in SPACES), ""),
-        sources=(path,),
-        notes=tuple(notes),
+        b_values=b_values,
+        b_vectors=b_vectors,
+        space=header.space,
+        sources=tuple(dict.fromkeys((path, header.voxels.path))),
+        notes=(*notes, *told, *unread),
     )
     return Volume(array, affine, info)
 
 
-def open_nifti(path: Path) -> tuple[nib.Nifti1Image, Affine, list[str]]:
-    """Read the header of a NIfTI file: the image, its affine to RAS mm, and what was decided.
+def open_nifti(path: Path) -> tuple[NiftiHeader, Affine, list[str]]:
+    """Read the header of a NIfTI file: the header, its affine to RAS mm, and what was decided.
 
     Raises
     ------
     DecodeError, GeometryError
         As `read_nifti`, but for the voxels.
     """
-    if path.stat().st_size == 0:
-        raise DecodeError(f"{path} is empty (0 bytes).")
-    try:
-        image = nib.load(path)
-    except BAD_FILE:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        fits = (
-            "gzip, as a .nii.gz is, but what it holds is cut short or no NIfTI header"
-            if zipped
-            else "no NIfTI header"
-        )
-        raise DecodeError(f"{path} is not a readable NIfTI file: it holds {fits}.") from None
-    if not isinstance(image, nib.Nifti1Image):  # Nifti2Image and pairs derive from it
-        raise DecodeError(f"{path} is {type(image).__name__}, not NIfTI.")
-    try:
-        affine, notes = _affine_of(image)
-    except GeometryError as error:
-        raise GeometryError(f"{path}: {error}") from None
-    return image, affine, notes
+    data = voxels_of(path)
+    if not data.is_file():
+        raise DecodeError(f"{path} is half of a pair: {data.name} is not beside it.")
+    header, affine, notes = read_header(path, data)
+    grid_of(path, header)
+    return header, affine, notes
 
 
-def _affine_of(image: nib.Nifti1Image) -> tuple[Affine, list[str]]:
-    header, notes = image.header, []
-    sform, s_code = header.get_sform(coded=True)
-    try:
-        qform, q_code = header.get_qform(coded=True)
-    except (HeaderDataError, ValueError):  # a quaternion that is none
-        qform, q_code = None, 0
-    try:
-        chosen = sform if s_code else qform if q_code else header.get_base_affine()
-    except (HeaderDataError, ValueError):
-        raise GeometryError("The voxel sizes in the header are not usable.") from None
-    if not s_code and not q_code:
-        notes.append(
-            "The file says nothing of orientation (sform and qform codes are 0): "
-            "left and right are a guess."
-        )
-    unit = header.get_xyzt_units()[0]
-    scale = MM_PER_UNIT.get(unit, 1.0)
-    if scale != 1.0:
-        notes.append(f"The header counts in {unit}; converted to mm.")
-    affine = check_affine(np.diag([scale, scale, scale, 1.0]) @ chosen)
-    if s_code and q_code:
-        edges = corners((*image.shape, 1, 1)[:3])
-        gap = np.abs(to_world(sform, edges) - to_world(qform, edges)).max() * scale
-        if gap > 0.1:
-            notes.append(f"sform and qform differ by up to {gap:.1f} mm; the sform is used.")
-    return affine, notes
+def nifti_facts(path: Path) -> tuple[tuple[int, int, int, int], Affine, list[str]]:
+    """Return shape (C, I, J, K), affine and notes from the header alone.
+
+    Raises
+    ------
+    DecodeError, GeometryError
+        As `read_nifti`, but for the voxels.
+    """
+    header, affine, notes = open_nifti(path)
+    return grid_of(path, header), affine, notes
 
 
-def _channels_first(path: Path, array: Voxels) -> tuple[Voxels, str]:
-    if array.dtype.fields:  # RGB24 or RGBA32: one record a voxel
-        colors = [array[name] for name in ("R", "G", "B")]
-        array = np.stack(colors)
-        return array.reshape(*array.shape, *[1] * (4 - array.ndim)), "color"
-    if array.dtype.kind not in "iufb":
-        raise DecodeError(f"{path} holds {array.dtype} values; real numbers are needed.")
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim > 4 or array.ndim < 2 or 0 in array.shape:
-        raise DecodeError(f"{path} has shape {array.shape}; 2 to 4 axes can be read.")
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
-    if array.ndim == 4:
-        return np.moveaxis(array, -1, 0), "time"
-    return array.reshape(1, *array.shape, *[1] * (3 - array.ndim)), ""
+def grid_of(path: Path, header: NiftiHeader) -> tuple[int, int, int, int]:
+    """Return the shape (C, I, J, K) that the voxels will have, or say why they make none."""
+    shape, dtype = header.shape, header.voxels.dtype
+    if not dtype.fields and dtype.kind not in "iuf":
+        raise DecodeError(f"{path} holds {dtype} values; real numbers are needed.")
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    i, j, k, *more = (*shape, 1, 1)[: max(3, len(shape))]
+    if dtype.fields:
+        more.append(MAX_CHANNELS)
+    elif len(more) == 2 and more[0] == 1 and header.intent in COLOR_INTENTS:
+        more = [min(more[1], MAX_CHANNELS)]
+    if len(more) > 1 or len(shape) < 2:
+        vector = len(more) == 2 and more[0] == 1
+        what = f" ({more[1]} numbers a voxel, intent code {header.intent})" if vector else ""
+        raise DecodeError(f"{path} has shape {header.shape}{what}; 2 to 4 axes can be read.")
+    return (more[0] if more else 1), i, j, k
+
+
+def _values(path: Path, header: NiftiHeader) -> tuple[Voxels, str, list[str]]:
+    """Return the true values (C, I, J, K), what the channels mean, and what is odd about them."""
+    shape = grid_of(path, header)
+    stored = header.voxels.read()
+    if stored.dtype.fields:  # RGB24 or RGBA32: one record a voxel
+        stored = np.stack([stored[name] for name in ("R", "G", "B")], axis=-1)
+    color = bool(header.voxels.dtype.fields) or header.intent in COLOR_INTENTS
+    # The channels lie last in the file; alpha, if there is any, behind them.
+    array = np.moveaxis(stored.reshape(*shape[1:], -1, order="F"), -1, 0)[: shape[0]]
+    channels = "color" if color and shape[0] == MAX_CHANNELS else "time" if shape[0] > 1 else ""
+    try:
+        with np.errstate(all="ignore"):
+            array = _plain(apply_read_scaling(array, header.slope, header.inter))
+    except MemoryError:
+        raise DecodeError(f"{path} needs more memory than there is.") from None
+    return array, channels, _told_odd(array)
+
+
+def _told_odd(array: Voxels) -> list[str]:
+    """Count the voxels that are not finite, a plane at a time: a mapped file may be large."""
+    if array.dtype.kind != "f":
+        return []
+    planes = np.moveaxis(array, -1, 0)
+    odd = array.size - sum(int(np.isfinite(plane).sum()) for plane in planes)
+    return [f"{odd} of {array.size} voxels are NaN or infinite; they are kept."] if odd else []
+
+
+def _plain(array: Voxels) -> Voxels:
+    """Return values as float32, or as an integer of up to 32 bits: what networks can take."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    if array.dtype.itemsize < 8:
+        return array
+    low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+    fits = low <= array.min() and array.max() <= high
+    return array.astype(np.int32 if fits else np.float32)
