@@ -49,8 +49,10 @@ class Series:
         )
 
 
-def list_series(path: Path) -> list[Series]:
+def list_series(path: Path, files: Sequence[Path] | None = None) -> list[Series]:
     """Return the image series of a folder and the folders in it, or of one file.
+
+    Where `files` are given, `path` only names them in errors.
 
     Raises
     ------
@@ -59,7 +61,8 @@ def list_series(path: Path) -> list[Series]:
     SeriesError
         When there is no DICOM image.
     """
-    frames = [f for file in dicom_files(path) for f in read_frames(file)]
+    found = dicom_files(path) if files is None else files
+    frames = [frame for file in found for frame in read_frames(file)]
     if not frames:
         held = f"; it holds {describe(path)}" if path.is_dir() else ""
         raise SeriesError(f"No DICOM image in {path}{held}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from medvision.io.dicom.stack import stack
 from medvision.volume import SeriesInfo, Volume, Window
 
 
-def read_dicom(path: Path, series: str | None = None) -> Volume:
+def read_dicom(
+    path: Path, series: str | None = None, *, files: Sequence[Path] | None = None
+) -> Volume:
     """Read one series of a folder, or one file.
 
     Slices are sorted along their normal, whatever their file names and instance numbers say, and
@@ -25,6 +28,8 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
     path : Path
     series : str, optional
         UID, number or part of the description of the series, needed when there are several.
+    files : sequence of Path, optional
+        Only these files; `path` then names them in errors.
 
     Returns
     -------
@@ -36,7 +41,7 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
     ------
     SeriesError, DecodeError, GeometryError
     """
-    chosen = choose_series(path, list_series(path), series)
+    chosen = choose_series(path, list_series(path, files), series)
     grid = grid_of(chosen.frames)
     return Volume(stack(grid), grid.affine, info_of(grid))
 
