@@ -69,11 +69,19 @@ def write_series(
     return paths
 
 
-def write_enhanced(path: Path, volume: Volume, slope: float = 1.0) -> Path:
-    """Write a Volume as one Enhanced MR file: a frame a slice and channel, in shuffled order.
+def write_enhanced(
+    path: Path,
+    volume: Volume,
+    slope: float = 1.0,
+    dimensions: str = "",
+    shuffled: bool = True,
+    change: Callable[[Dataset, list[Dataset]], None] = lambda data, groups: None,
+) -> Path:
+    """Write a Volume as one Enhanced MR file: a frame a slice and channel.
 
     Channels are moments in time (TemporalPositionIndex); each frame's stored values are the
-    volume's divided by `slope`.
+    volume's divided by `slope`. `dimensions` names the dimension index that comes first: ``"slice"``
+    or ``"time"``; none are written when it is empty. `change` may edit the data set and the groups.
     """
     lps, spacing = flip_ras_lps(volume.affine), spacing_of(volume.affine)
     channels, _, _, slices = volume.array.shape
@@ -95,21 +103,35 @@ def write_enhanced(path: Path, volume: Volume, slope: float = 1.0) -> Path:
     data.SharedFunctionalGroupsSequence = [shared]
     groups, planes = [], []
     places = [(c, k) for c in range(channels) for k in range(slices)]
-    for c, k in np.random.default_rng(0).permutation(places).tolist():
+    if shuffled:
+        places = np.random.default_rng(0).permutation(places).tolist()
+    for c, k in places:
         group, position, content, values = Dataset(), Dataset(), Dataset(), Dataset()
         position.ImagePositionPatient = [f"{p:.5f}" for p in (lps @ [0, 0, k, 1])[:3]]
         content.TemporalPositionIndex = c + 1
+        if dimensions:
+            content.StackID, content.InStackPositionNumber = "1", k + 1
+            indices = [1, k + 1, c + 1] if dimensions == "slice" else [c + 1, 1, k + 1]
+            content.DimensionIndexValues = indices
         values.RescaleSlope, values.RescaleIntercept, values.RescaleType = slope, 0, "US"
         group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
         group.PixelValueTransformationSequence = [values]
         groups.append(group)
         planes.append(np.rint(volume.array[c, :, :, k].T / slope).astype(np.int16))
+    if dimensions:
+        tags = [0x00209056, 0x00209057, 0x00209128]  # stack, place in it, time
+        data.DimensionIndexSequence = []
+        for tag in tags if dimensions == "slice" else tags[2:] + tags[:2]:
+            item = Dataset()
+            item.DimensionIndexPointer, item.FunctionalGroupPointer = tag, 0x00209111
+            data.DimensionIndexSequence.append(item)
     data.PerFrameFunctionalGroupsSequence = groups
     data.NumberOfFrames, (data.Rows, data.Columns) = len(planes), planes[0].shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated = data.BitsStored = 16
     data.HighBit, data.PixelRepresentation = 15, 1
     data.PixelData = np.stack(planes).tobytes()
+    change(data, groups)
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)
     return path

@@ -151,9 +151,24 @@ def test_a_dose_grid_lies_where_its_offsets_say(tmp_path, first, lies_at):
         assert sorted(to_world(read_volume(path).affine, [[0, 0, 0], [0, 0, 1]])[:, 2]) == [40, 43]
 
 
-def test_color_over_time_is_refused():
-    with pytest.raises(DecodeError, match="either color or time"):
-        read_volume(get_testdata_file("SC_rgb_rle_2frame.dcm"))
+def test_a_film_in_color_lies_along_k():
+    path = get_testdata_file("SC_rgb_rle_2frame.dcm")
+    found = read_volume(path)
+    assert found.array.shape == (3, 100, 100, 2)
+    assert "which is no distance" in found.info.notes[-1]
+    expected = pydicom.dcmread(path).pixel_array  # (frames, rows, columns, 3)
+    assert np.array_equal(found.array.transpose(3, 2, 1, 0), expected)
+
+
+def test_a_film_lies_as_its_letters_say(tmp_path):
+    def change(data, k):
+        del data.ImagePositionPatient, data.ImageOrientationPatient
+        data.PatientOrientation = ["L", "F"]
+
+    one = counted().cropped((slice(0, 5), slice(0, 6), slice(0, 1)))
+    found = read_volume(write_series(tmp_path, one, change=change, modality="DX")[0])
+    assert found.orientation == "LIP"  # i to the left, j to the feet
+    assert not found.info.notes
 
 
 @pytest.mark.parametrize("name", ["SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm"])

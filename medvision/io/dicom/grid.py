@@ -20,6 +20,7 @@ from medvision.io.dicom.places import places_of, volumes_of
 
 GAP_TOLERANCE = 0.01  # relative to the usual gap
 MIN_TOLERANCE = 0.025  # mm; positions are often written with two digits
+ROUNDING = 0.1  # mm; some are written with one
 TILT = 0.5  # degrees between normal and stack from which a tilt is told
 
 
@@ -31,10 +32,18 @@ class SliceGrid:
     affine: Affine
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
+    uneven_mm: tuple[float, ...] = ()  # where slices lie from the first, when they lie unevenly
 
 
-def grid_of(frames: Sequence[Frame]) -> SliceGrid:
+def grid_of(frames: Sequence[Frame], uneven: bool = False) -> SliceGrid:
     """Order slices along their normal, and those of one place in time, and find their grid.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    uneven : bool
+        Accept uneven or missing slices: `SliceGrid.uneven_mm` says where they lie, and the affine
+        has the usual gap.
 
     Raises
     ------
@@ -57,40 +66,95 @@ def grid_of(frames: Sequence[Frame]) -> SliceGrid:
     channels = volumes_of(places_of(frames, normal))
     ordered = channels[0]
     positions = np.array([f.position for f in ordered], dtype=np.float64)  # (K, 3) LPS mm
+    distances = (positions - positions[0]) @ normal  # mm
     notes: list[str] = []
     if len(ordered) == 1:
         step = normal * (first.slice_step or 1.0)
         if first.slice_step is None:
             notes.append("One slice of unknown thickness: 1 mm is assumed.")
     else:
-        check_gaps(ordered, positions @ normal)
-        step = (positions[-1] - positions[0]) / (len(ordered) - 1)
+        problem = gap_problem(ordered, distances)
+        if problem and not uneven:
+            raise GeometryError(problem)
+        way = positions[-1] - positions[0]
+        step = way * (usual_gap(distances) / distances[-1]) if problem else way / (len(ordered) - 1)
         tilt = np.degrees(np.arccos(min(1.0, float(step @ normal) / float(np.linalg.norm(step)))))
         if tilt > TILT:
             notes.append(
                 f"The slices are stacked at a tilt of {tilt:.1f}°, which the affine keeps."
             )
-    for channel in channels:
-        check_straight(channel, positions[0], step)
+        for channel in channels:
+            check_straight(channel, positions[0], way, distances / distances[-1])
+        if problem:
+            return SliceGrid(
+                channels,
+                slice_affine(first, step, positions[0], notes)[0],
+                True,
+                (*notes, problem),
+                tuple(distances.tolist()),
+            )
+    affine, known = slice_affine(first, step, positions[0], notes)
+    return SliceGrid(channels, affine, known, tuple(notes))
+
+
+def slice_affine(
+    first: Frame, step: NDArray[np.float64], start: NDArray[np.float64], notes: list[str]
+) -> tuple[Affine, bool]:
+    """Return the affine (RAS mm) of slices `step` apart from `start`, and whether mm are known."""
+    along_row, along_column = np.reshape(np.asarray(first.cosines), (2, 3))
     between_rows, between_columns, known = in_plane(first, notes)
     affine = np.eye(4)
     affine[:3, 0] = along_row * between_columns  # i counts columns
     affine[:3, 1] = along_column * between_rows  # j counts rows
     affine[:3, 2] = step
-    affine[:3, 3] = positions[0]
-    return SliceGrid(channels, check_affine(flip_ras_lps(affine)), known, tuple(notes))
+    affine[:3, 3] = start
+    return check_affine(flip_ras_lps(affine)), known
 
 
 def flat_grid(frames: Sequence[Frame]) -> SliceGrid:
-    """Return the grid of a picture that does not say where it lies: a radiograph, or a film."""
+    """Return the grid of images that do not say where they lie: a radiograph, or a film.
+
+    It is centered on the world's origin, with the axes of PatientOrientation where the file has
+    it, else those of an axial slice, which is a guess (dcm2niix makes the same one). Frames are
+    moments in time, so they are channels; in color, which has the channels, they lie along K.
+    """
     notes: list[str] = []
-    between_rows, between_columns, known = in_plane(frames[0], notes)
-    notes.append("The file does not say where it lies in the patient: left and right are a guess.")
-    # i grows to the patient's left, j to the feet, as on a film seen from the front
-    affine = np.zeros((4, 4))
-    affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = -between_columns, -between_rows, 1, 1
-    channels = tuple((frame,) for frame in sorted(frames, key=lambda f: f.order))
-    return SliceGrid(channels, check_affine(affine), known, tuple(notes))
+    first = frames[0]
+    between_rows, between_columns, known = in_plane(first, notes)
+    along_row, along_column = lettered_axes(first.header.patient_orientation)
+    if along_row is None or along_column is None:
+        along_row, along_column = np.eye(3)[0], np.eye(3)[1]
+        notes.append(
+            "The file does not say where it lies in the patient: left and right are a guess."
+        )
+    ordered = tuple(sorted(frames, key=lambda f: f.order))
+    color = first.header.color and len(frames) > 1
+    if color:
+        notes.append(f"{len(frames)} frames of a film in color lie along K, which is no distance.")
+    affine = np.eye(4)
+    affine[:3, 0] = along_row * between_columns
+    affine[:3, 1] = along_column * between_rows
+    affine[:3, 2] = np.cross(along_row, along_column) * (first.slice_step or 1.0)
+    size = (first.columns, first.rows, len(frames) if color else 1)
+    affine[:3, 3] = -affine[:3, :3] @ (np.asarray(size) - 1) / 2
+    channels = (ordered,) if color else tuple((frame,) for frame in ordered)
+    return SliceGrid(channels, check_affine(flip_ras_lps(affine)), known, tuple(notes))
+
+
+def lettered_axes(
+    letters: Sequence[str],
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return where rows and columns lead, in LPS, by the first letters of PatientOrientation.
+
+    PS3.3 C.7.6.1.1.1: ``("L", "F")`` is a film seen from the front: rows run to the left, columns
+    to the feet.
+    """
+    ways = {"L": 0, "R": 0, "P": 1, "A": 1, "H": 2, "F": 2}
+    found = [word[:1] for word in letters]
+    if len(found) != 2 or not set(found) <= set(ways) or ways[found[0]] == ways[found[1]]:
+        return None, None
+    row, column = (np.eye(3)[ways[w]] * (1 if w in "LPH" else -1) for w in found)
+    return row, column
 
 
 def in_plane(frame: Frame, notes: list[str]) -> tuple[float, float, bool]:
@@ -153,13 +217,27 @@ def check_cosines(frame: Frame, row: NDArray[np.float64], column: NDArray[np.flo
         )
 
 
-def check_gaps(frames: Sequence[Frame], distances: NDArray[np.float64]) -> None:
-    """Refuse slices that are missing or unevenly spaced; `distances` rise, in mm."""
+def usual_gap(distances: NDArray[np.float64]) -> float:
+    """Return the lower median of the gaps between slices (mm): a gap that is there."""
     gaps = np.diff(distances)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: a gap that is there
-    off = np.flatnonzero(np.abs(gaps - usual) > max(MIN_TOLERANCE, GAP_TOLERANCE * usual))
+    return float(np.sort(gaps)[(len(gaps) - 1) // 2])
+
+
+def gap_problem(frames: Sequence[Frame], distances: NDArray[np.float64]) -> str:
+    """Say which slices are missing or unevenly spaced; nothing when none is.
+
+    `distances` rise, in mm. Positions that were rounded to a tenth of a millimeter pass, when all
+    of them lie where an even spacing puts them.
+    """
+    gaps, usual = np.diff(distances), usual_gap(distances)
+    even = np.linspace(distances[0], distances[-1], len(distances))
+    rounded = np.abs(distances - even).max() <= ROUNDING / 2 + 0.01
+    tolerance = max(MIN_TOLERANCE, GAP_TOLERANCE * usual)
+    if rounded:
+        tolerance = max(tolerance, min(ROUNDING + 0.01, usual / 4))
+    off = np.flatnonzero(np.abs(gaps - usual) > tolerance)
     if len(off) == 0:
-        return
+        return ""
     i = int(off[np.argmax(gaps[off])])
     missing = gaps[i] / usual - 1
     guess = (
@@ -167,21 +245,24 @@ def check_gaps(frames: Sequence[Frame], distances: NDArray[np.float64]) -> None:
         if missing > 0.5 and abs(missing - round(missing)) < 0.05
         else "uneven spacing"
     )
-    raise GeometryError(
+    return (
         f"Slice gaps run from {gaps.min():.2f} to {gaps.max():.2f} mm (usually {usual:.2f}): "
         f"{guess} between {frames[i].name} and {frames[i + 1].name} ({gaps[i]:.2f} mm apart)."
     )
 
 
 def check_straight(
-    frames: Sequence[Frame], start: NDArray[np.float64], step: NDArray[np.float64]
+    frames: Sequence[Frame],
+    start: NDArray[np.float64],
+    way: NDArray[np.float64],
+    shares: NDArray[np.float64],
 ) -> None:
-    """Refuse slices that do not lie on one straight line of equal steps."""
+    """Refuse slices that do not lie on one straight line, each at its share of the whole `way`."""
     positions = np.array([f.position for f in frames], dtype=np.float64)
-    line = start + np.arange(len(positions))[:, None] * step
-    off = np.linalg.norm(positions - line, axis=1)  # mm
+    off = np.linalg.norm(positions - (start + shares[:, None] * way), axis=1)  # mm
     worst = int(off.argmax())
-    if off[worst] > max(0.05, 2 * GAP_TOLERANCE * float(np.linalg.norm(step))):
+    usual = float(np.linalg.norm(way)) / (len(frames) - 1)
+    if off[worst] > max(ROUNDING, 2 * GAP_TOLERANCE * usual):
         raise GeometryError(
             f"Slices shift sideways: {frames[worst].name} lies {off[worst]:.2f} mm off the line "
             f"from {frames[0].name} to {frames[-1].name}."

@@ -54,6 +54,7 @@ class Header:
     manufacturer: str  # lower case
     image_type: tuple[str, ...]
     contrast_agent: str
+    patient_orientation: tuple[str, ...]  # where rows and columns lead, in letters
     imager_spacing: tuple[float, ...] | None  # between rows, between columns, at the detector
     window: tuple[float, float] | None  # center, width
     unit: str
@@ -161,6 +162,7 @@ def header_of(data: Elements) -> Header:
         manufacturer=data.text("Manufacturer").lower(),
         image_type=data.texts("ImageType"),
         contrast_agent=data.text("ContrastBolusAgent"),
+        patient_orientation=data.texts("PatientOrientation"),
         imager_spacing=data.numbers("ImagerPixelSpacing", 2),
         window=(center, width) if center is not None and width and width > 0 else None,
         unit=unit_of(data),
@@ -178,7 +180,7 @@ def coding_of(data: Elements) -> Coding:
         syntax=data.syntax,
         rows=data.whole("Rows") or 0,
         columns=data.whole("Columns") or 0,
-        frames=frame_count(data),
+        frames=data.whole("NumberOfFrames") or 1,
         samples=data.whole("SamplesPerPixel") or 1,
         photometric=data.text("PhotometricInterpretation"),
         planar=data.whole("PlanarConfiguration") == 1,
@@ -194,14 +196,6 @@ def coding_of(data: Elements) -> Coding:
             f"{data.path}: its image has {coding.columns} columns and {coding.rows} rows."
         )
     return coding
-
-
-def frame_count(data: Elements) -> int:
-    """Return the number of frames; 1 where the file says nothing usable."""
-    try:
-        return data.whole("NumberOfFrames") or 1
-    except DecodeError:
-        return 1  # as a file that does not say; the bytes of its pixels will tell
 
 
 def padding_of(data: Elements) -> tuple[float, float] | None:
