@@ -88,6 +88,8 @@ class SeriesInfo:
     channels : str
         What the first axis means: ``""`` (one channel), ``"time"``, ``"diffusion"``, ``"color"``
         or ``"segment"`` (segments that may overlap, one a channel).
+    times : tuple of float
+        When each channel was taken, in seconds since the first; empty when unknown.
     b_values : tuple of float
         Diffusion weighting of each channel in s/mm²; empty where it is unknown.
     b_vectors : tuple of (x, y, z)
@@ -111,6 +113,7 @@ class SeriesInfo:
     unit: str = ""
     window: Window | None = None
     channels: str = ""
+    times: tuple[float, ...] = ()
     b_values: tuple[float, ...] = ()
     b_vectors: tuple[tuple[float, float, float], ...] = ()
     labels: tuple[Label, ...] = ()

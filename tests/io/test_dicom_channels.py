@@ -55,6 +55,14 @@ def test_images_of_one_place_are_channels_in_order_of_their_numbers(tmp_path):
     same_in_world(found, truth)
 
 
+def test_channels_keep_their_times(tmp_path):
+    def change(data, c):
+        data.AcquisitionTime = ["095958.5", "100001", "100003.5"][c]
+
+    write_times(tmp_path, counted(3), change)
+    assert read_volume(tmp_path).info.times == (0, 2.5, 5)
+
+
 def test_a_time_point_that_lacks_a_slice_is_named(tmp_path):
     write_times(tmp_path, counted(3))
     sorted(tmp_path.glob("2-*"))[1].unlink()

@@ -121,7 +121,15 @@ def enhanced_frame(one: Frame, number: int, groups: Groups, dimensions: Dimensio
         order=(one.order[0], *volume, number),
         volume=volume,
         rescale=(slope, intercept or 0.0) if slope is not None else one.rescale,
+        seconds=seconds_of(content, groups),
     )
+
+
+def seconds_of(content: Elements, groups: Groups) -> float | None:
+    """Return when a frame was taken, in seconds from a moment that its series has in common."""
+    offset = content.first("TemporalPositionTimeOffset")  # s, PS3.3 C.7.6.16.2.2
+    heart = groups.find("CardiacSynchronizationSequence").first("NominalCardiacTriggerDelayTime")
+    return offset if offset is not None else None if heart is None else heart / 1000
 
 
 def frame_of_standard(frame: Frame, data: Elements, groups: Groups) -> Frame:

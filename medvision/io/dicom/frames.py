@@ -82,9 +82,27 @@ def single_frame(header: Header, data: Elements) -> Frame:
         traits=traits_of(header, data, part_of(data)),
         rescale=(1.0 if slope is None else slope, intercept or 0.0),
         scale=data.first(PHILIPS_SCALE) if philips else None,
+        seconds=seconds_of(data),
         b_value=b_value,
         b_vector=direction,
     )
+
+
+def seconds_of(data: Elements) -> float | None:
+    """Return when a slice was taken, in seconds from a moment that its series has in common.
+
+    PET counts from the reference time, the heart from its last beat, all others from midnight.
+    """
+    for name in ("FrameReferenceTime", "TriggerTime"):
+        milliseconds = data.first(name)
+        if milliseconds:
+            return milliseconds / 1000
+    clock = data.text("AcquisitionTime").replace(":", "")
+    try:
+        hours, minutes, seconds = int(clock[:2]), int(clock[2:4] or 0), float(clock[4:] or 0)
+    except ValueError:
+        return None
+    return 3600.0 * hours + 60 * minutes + seconds
 
 
 def stored_frames(one: Frame, data: Elements, count: int) -> list[Frame]:

@@ -90,6 +90,7 @@ class Frame:
     traits: tuple[tuple[str, str], ...] = ()  # what slices of one volume have in common, in words
     rescale: tuple[float, float] = (1.0, 0.0)  # slope, intercept
     scale: float | None = None  # Philips: stored value over signal
+    seconds: float | None = None  # when it was taken; only differences mean something
     b_value: float | None = None  # s/mm²
     b_vector: tuple[float, ...] | None = None  # direction of the gradient
 

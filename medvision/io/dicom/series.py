@@ -126,7 +126,9 @@ def belong_together(first: Frame, other: Frame) -> bool:
         return False
     if first.cosines is None or other.cosines is None:
         return first.cosines is other.cosines
-    return bool(np.allclose(first.cosines, other.cosines, atol=PARALLEL))
+    return first.cosines == other.cosines or bool(
+        np.allclose(first.cosines, other.cosines, atol=PARALLEL)
+    )
 
 
 def without_means(frames: Sequence[Frame]) -> list[Frame]:

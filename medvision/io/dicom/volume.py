@@ -59,6 +59,7 @@ def info_of(grid: SliceGrid) -> SeriesInfo:
         unit=header.unit,
         window=Window(*header.window) if header.window and not header.inverted else None,
         channels=channels_of(grid),
+        times=times_of(grid),
         b_values=b_values_of(grid),
         b_vectors=b_vectors_of(grid),
         spacing_known=grid.spacing_known,
@@ -75,6 +76,17 @@ def channels_of(grid: SliceGrid) -> str:
     if len(grid.frames) == 1:
         return ""
     return "diffusion" if len({channel[0].b_value for channel in grid.frames}) > 1 else "time"
+
+
+def times_of(grid: SliceGrid) -> tuple[float, ...]:
+    """Return when each channel was taken (s since the first); empty where that is not known."""
+    starts = [
+        min((f.seconds for f in c if f.seconds is not None), default=None) for c in grid.frames
+    ]
+    if len(starts) == 1 or None in starts:
+        return ()
+    times = np.round(np.asarray(starts, dtype=np.float64) - (starts[0] or 0.0), 6)
+    return tuple(times.tolist()) if (np.diff(times) > 0).all() else ()
 
 
 def b_values_of(grid: SliceGrid) -> tuple[float, ...]:
