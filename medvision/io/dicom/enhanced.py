@@ -20,6 +20,7 @@ from medvision.io.dicom.private import (
     PHILIPS_PHASE,
     PHILIPS_SCALE,
     PHILIPS_TIME,
+    PHILIPS_VOLUME,
     diffusion_of,
     is_made_by,
     three,
@@ -173,7 +174,9 @@ def frame_of_philips(frame: Frame, data: Elements, groups: Groups) -> Frame:
         return said
     release = data.text("SoftwareVersions").split(".")[0]
     volume = said.volume
-    if release.isdigit() and int(release) >= NEW_PHILIPS:
+    if own.first(PHILIPS_VOLUME):
+        volume = (own.first(PHILIPS_VOLUME) or 0.0,)
+    elif release.isdigit() and int(release) >= NEW_PHILIPS:
         time = own.first("TemporalPositionIdentifier") or own.first(PHILIPS_TIME) or 0.0
         numbers = [own.first(tag) or 0.0 for tag in (PHILIPS_GRADIENT, PHILIPS_B_NUMBER)]
         label = float(own.text(PHILIPS_LABEL).startswith("LABEL"))

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from medvision.errors import DecodeError
 from medvision.io.dicom.elements import Elements
 from medvision.io.dicom.headers import Frame
-from medvision.io.dicom.private import SIEMENS_TILES, UIH_SLICES, UIH_TILES, csa_header, siemens
+from medvision.io.dicom.private import (
+    SIEMENS_TILES,
+    SIEMENS_TIMES,
+    UIH_SLICES,
+    UIH_TILES,
+    csa_header,
+    siemens,
+)
 
 
 def mosaic_tiles(one: Frame, data: Elements) -> list[Frame]:
@@ -23,7 +30,7 @@ def mosaic_tiles(one: Frame, data: Elements) -> list[Frame]:
     """
     coding = one.header.coding
     found, csa = siemens(data, SIEMENS_TILES), csa_header(data)
-    count = csa.tiles or (int(found[0]) if found else 0)
+    count = csa.tiles or (int(found[0]) if found else len(siemens(data, SIEMENS_TIMES) or ()))
     side = math.ceil(math.sqrt(count))
     rows, columns = tile_size(one, count, side, side)
     row, column, upright = axes_of(one)

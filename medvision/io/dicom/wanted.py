@@ -39,6 +39,7 @@ PRIVATE_VRS = {
     0x00290010: "LO",
     0x0019100A: "US",  # Siemens: tiles of a mosaic
     0x0019100C: "IS",  # Siemens: b-value
+    0x00191029: "FD",  # Siemens: when each tile of a mosaic was taken
     0x0019100E: "FD",  # Siemens: direction of the diffusion gradient
     0x00291010: "OB",  # Siemens: CSA header of the image
     0x001910BB: "DS",  # GE: direction of the gradient along frequency, phase, slice
