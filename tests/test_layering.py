@@ -12,11 +12,11 @@ PACKAGE = ROOT / "medvision"
 
 LAYERS = {
     0: "errors geometry volume study spec prediction phantom files progress",
-    1: "io",
+    1: "io resample",
     2: "transforms augment models render losses metrics outputs fingerprint",
     3: "checkpoint zoo dataset plan train train_log evaluate cross_validation predictor",
-    4: "jobs run_card batch replay",
-    5: "cli cli_datasets tables extras __main__ __init__",
+    4: "jobs run_card batch replay convert deidentify",
+    5: "cli cli_datasets cli_files tables extras __main__ __init__",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}
 HEAVY = {0: {"torch", "monai", "nibabel", "pydicom", "PIL", "scipy"}, 1: {"torch", "monai"}}

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from medvision.errors import DecodeError, GeometryError, MedvisionError, SeriesError
 from medvision.geometry import check_affine, to_world
 from medvision.io import find_studies, read_volume
+from medvision.io.dicom import read_dicom
 from medvision.volume import Volume
 
 DECUBITUS = DATA / "dicom" / "dcm_qa_decubitus" / "In"
@@ -144,6 +145,37 @@ def test_a_tilt_is_kept_in_the_affine_and_told(tmp_path):
     found = read_volume(tmp_path)
     same_in_world(found, truth)
     assert "tilt of 11.3°" in found.info.notes[0]
+
+
+def ramp(affine, shape=(8, 9, 12)):
+    """A volume whose values are 10 × R + 5 × A + 20 × S in mm, so that interpolation is exact."""
+    world = to_world(check_affine(affine), np.moveaxis(np.indices(shape), 0, -1))
+    return Volume(np.rint(world @ [10, 5, 20])[None].astype(np.int16), check_affine(affine))
+
+
+def test_missing_slices_are_interpolated_when_asked(tmp_path):
+    truth = ramp(grid((0, 0, 0), (1, 1, 2), (0, 0, 0)))
+    paths = write_series(tmp_path, truth)
+    for path in paths[4:6]:
+        path.unlink()
+    found = read_dicom(tmp_path, resample=True).reoriented("RAS")
+    assert found.shape == truth.shape
+    assert np.allclose(found.affine, truth.affine)
+    assert np.abs(found.array - truth.array).max() <= 1
+    assert "2 slice(s) missing" in found.info.notes[0]
+    assert "interpolated" in found.info.notes[1]
+
+
+def test_a_tilt_is_straightened_when_asked(tmp_path):
+    affine = grid((0, 0, 0), (1, 1, 2), (0, 0, 0))
+    affine[1, 2] = 0.5
+    write_series(tmp_path, ramp(affine))
+    found = read_dicom(tmp_path, resample=True)
+    axes = found.affine[:3, :3] / np.linalg.norm(found.affine[:3, :3], axis=0)
+    assert np.allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    inside = to_world(found.affine, [[4, 6, 5], [3, 7, 6], [2, 8, 4]])
+    for point, voxel in zip(inside, [(4, 6, 5), (3, 7, 6), (2, 8, 4)], strict=True):
+        assert found.array[0][voxel] == pytest.approx(point @ [10, 5, 20], abs=1)
 
 
 def test_one_file_is_one_slice(tmp_path):

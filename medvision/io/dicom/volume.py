@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from medvision.geometry import flip_ras_lps
-from medvision.io.dicom.grid import SliceGrid, grid_of
+from medvision.geometry import check_affine, flip_ras_lps
+from medvision.io.dicom.grid import SliceGrid, grid_of, usual_gap
 from medvision.io.dicom.series import choose_series, list_series
 from medvision.io.dicom.stack import stack
+from medvision.resample import evenly_spaced, straightened
 from medvision.volume import SeriesInfo, Volume, Window
 
 
 def read_dicom(
-    path: Path, series: str | None = None, *, files: Sequence[Path] | None = None
+    path: Path,
+    series: str | None = None,
+    *,
+    files: Sequence[Path] | None = None,
+    resample: bool = False,
 ) -> Volume:
     """Read one series of a folder, or one file.
 
@@ -30,6 +36,10 @@ def read_dicom(
         UID, number or part of the description of the series, needed when there are several.
     files : sequence of Path, optional
         Only these files; `path` then names them in errors.
+    resample : bool
+        Interpolate slices that are missing or unevenly spaced, and bring a stack that was taken
+        with a tilted gantry onto right angles; ``info.notes`` say so. Without it the first is an
+        error, and the second a sheared affine.
 
     Returns
     -------
@@ -42,8 +52,22 @@ def read_dicom(
     SeriesError, DecodeError, GeometryError
     """
     chosen = choose_series(path, list_series(path, files), series)
-    grid = grid_of(chosen.frames)
-    return Volume(stack(grid), grid.affine, info_of(grid))
+    grid = grid_of(chosen.frames, uneven=resample)
+    volume = Volume(stack(grid), grid.affine, info_of(grid))
+    return straightened(with_even_slices(volume, grid)) if resample else volume
+
+
+def with_even_slices(volume: Volume, grid: SliceGrid) -> Volume:
+    """Return a volume whose slices lie evenly, interpolated where those of its grid do not."""
+    if not grid.uneven_mm:
+        return volume
+    array, step = evenly_spaced(volume.array, grid.uneven_mm)
+    gap = usual_gap(np.asarray(grid.uneven_mm))  # what the grid's affine has
+    affine = volume.affine.copy()
+    affine[:3, 2] *= step / gap
+    note = f"Slices were interpolated to lie {step:.3g} mm apart."
+    info = replace(volume.info, notes=(*volume.info.notes, note))
+    return Volume(array, check_affine(affine), info)
 
 
 def info_of(grid: SliceGrid) -> SeriesInfo:
