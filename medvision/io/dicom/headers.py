@@ -31,6 +31,8 @@ class Coding:
     signed: bool
     big_endian: bool
     where: PixelData | None
+    offset_table: bytes = b""  # Extended Offset Table (PS3.3 C.7.6.3.1.8)
+    lut: bool = False  # whether a table turns stored values into values (PS3.3 C.11.1)
 
     @property
     def syntax_name(self) -> str:
@@ -191,6 +193,8 @@ def coding_of(data: Elements) -> Coding:
         signed=data.whole("PixelRepresentation") == 1,
         big_endian=data.big_endian,
         where=data.pixel_data,
+        offset_table=data.raw("ExtendedOffsetTable")[1],
+        lut=bool(data.items("ModalityLUTSequence")),
     )
     if not (0 < coding.rows <= MAX_SIDE and 0 < coding.columns <= MAX_SIDE):
         raise DecodeError(

@@ -1,97 +1,253 @@
-"""Pixels of one file: decoded once, then each slice upright in brightness and rescaled."""
+"""The stored pixels of one file, frame by frame: found, checked, decoded, cleared of other bits.
+
+Nothing is allocated for more pixels than the file's bytes can hold. Knows nothing of what values
+mean.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+import io
+import math
+from functools import cached_property
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
-from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from medvision.errors import DecodeError
-from medvision.io.dicom.headers import Frame, Header
+from medvision.io.dicom.bits import clear_bits, spread_colors, swap_words, unpack_stream
+from medvision.io.dicom.codecs import (
+    ENCAPSULATED_UNCOMPRESSED,
+    NATIVE,
+    RLE,
+    check_syntax,
+    decode_frame,
+)
+from medvision.io.dicom.color import PALETTE, Palette, check_colors, to_rgb
+from medvision.io.dicom.elements import (
+    DEFLATED,
+    GE_PRIVATE,
+    MAGIC,
+    MAGIC_AT,
+    UNDEFINED,
+    Parser,
+    PixelData,
+    inflate,
+)
+from medvision.io.dicom.fragments import Fragment, frame_fragments
+from medvision.io.dicom.headers import Coding
+
+FLOATS = {"float32": "f4", "float64": "f8"}
+WIDTHS = (1, 8, 12, 16, 32, 64)  # bits of a stored value
 
 
 class Pixels:
-    """The decoded pixels of one file.
+    """The pixels of one file.
+
+    Parameters
+    ----------
+    coding : Coding
 
     Raises
     ------
     DecodeError
         When they are missing, cut short, or coded in a way that nothing here decodes.
+    MissingExtra
+        When they are compressed and the decoder is not installed.
     """
 
-    def __init__(self, header: Header) -> None:
-        self.header = header
-        with warnings.catch_warnings():  # pydicom's words may repeat a value: not for logs
-            warnings.simplefilter("ignore")
-            try:
-                self.data = dcmread(header.path, force=True)
-                if "TransferSyntaxUID" not in self.data.file_meta:
-                    self.data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # PS3.5 10.1
-                stored = self.data.pixel_array
-                if header.coding.photometric == "PALETTE COLOR":
-                    stored = apply_color_lut(stored, self.data)
-            except Exception:  # pydicom and its plugins raise errors of many kinds
-                raise DecodeError(reason(header)) from None
-        coding = header.coding
-        color = (3,) if header.color else ()
-        shape = (coding.frames, coding.rows, coding.columns, *color)
-        if stored.size != np.prod(shape):
+    def __init__(self, coding: Coding) -> None:
+        self.coding = coding
+        self.where = pixel_data_of(coding)
+        check_coding(coding)
+        self.inflated = inflated_of(coding) if coding.syntax == DEFLATED else None
+        self.size = coding.path.stat().st_size if self.inflated is None else len(self.inflated)
+        self.frames: list[list[Fragment]] = []
+        if self.where.length == UNDEFINED:
+            with self.open() as file:
+                self.frames = frame_fragments(
+                    file,
+                    coding.path,
+                    self.where.start,
+                    self.size,
+                    coding.frames,
+                    coding.offset_table,
+                )
+        elif coding.syntax not in NATIVE:
             raise DecodeError(
-                f"{header.path}: the header promises {coding.frames} × {coding.columns} × "
-                f"{coding.rows} pixels, the data holds {' × '.join(map(str, stored.shape))}."
+                f"{coding.path} is damaged: it is said to be coded as {coding.syntax_name}, but "
+                "its pixel data is not made of fragments."
             )
-        self.stored: NDArray[Any] = stored.reshape(shape)
+        else:
+            self.check_length()
 
-    def values(self, frame: Frame) -> NDArray[Any]:
-        """Return the values of one slice, (columns, rows), or (3, columns, rows) in color.
+    def open(self) -> BinaryIO:
+        """Open what holds the pixels: the file, or what it was inflated to."""
+        if self.inflated is not None:
+            return io.BytesIO(self.inflated)
+        return self.coding.path.open("rb", buffering=0)
 
-        Rescaled as the file or the frame asks for. MONOCHROME1, where high means dark, is
-        inverted, so that high is bright everywhere; but not where values have a unit (CT, PET).
-        """
-        stored = self.stored[frame.number]
-        if frame.tile is not None:
-            down, across = divmod(frame.tile, self.header.coding.columns // frame.columns)
-            stored = stored[
-                down * frame.rows : (down + 1) * frame.rows,
-                across * frame.columns : (across + 1) * frame.columns,
-            ]
-        if self.header.color:
-            scaled = stored if stored.dtype == np.uint8 else stored >> (8 * (stored.itemsize - 1))
-            return np.asarray(np.moveaxis(scaled, -1, 0).swapaxes(1, 2))
-        if self.header.inverted:
-            stored = inverted(stored, self.data)
-        if "ModalityLUTSequence" in self.data:
-            return np.asarray(apply_modality_lut(stored, self.data)).T
-        slope, intercept = frame.rescale
-        if slope == 1 and intercept == 0:
-            return stored.T
-        return np.asarray(stored * slope + intercept).T
-
-
-def inverted(stored: NDArray[Any], data: Dataset) -> NDArray[Any]:
-    """Mirror stored values within their range of BitsStored bits."""
-    top = (1 << int(data.BitsStored)) - 1
-    return (-1 - stored) if data.PixelRepresentation else (top - stored)
-
-
-def reason(header: Header) -> str:
-    """Say why pixels could not be decoded, and what may help."""
-    try:
-        uid = UID(str(dcmread(header.path, stop_before_pixels=True).file_meta.TransferSyntaxUID))
-        installed = get_decoder(uid).is_available
-    except Exception:  # an unknown transfer syntax, or none
-        installed = True
-    if installed:
+    @property
+    def is_plain(self) -> bool:
+        """Whether a frame's bytes are an array of whole 16-bit numbers as this machine has them."""
+        coding = self.coding
         return (
-            f"{header.path}: its pixel data ({header.coding.syntax_name}) is missing, cut short or damaged, "
-            "and cannot be decoded."
+            not self.frames
+            and (coding.allocated, coding.samples, self.where.kind) == (16, 1, "int")
+            and self.order == "<"
         )
-    return (
-        f"{header.path} is coded as {header.coding.syntax_name}, which needs a decoder: "
-        "pip install 'medvision-toolkit[dicom]'"
-    )
+
+    @property
+    def order(self) -> str:
+        """Byte order of native pixels."""
+        return ">" if self.coding.big_endian or self.coding.syntax == GE_PRIVATE else "<"
+
+    @cached_property
+    def subsampled(self) -> bool:
+        """Whether two neighbors share their color (native YBR_FULL_422, PS3.3 C.7.6.3.1.2)."""
+        coding = self.coding
+        full = coding.rows * coding.columns * coding.frames * 3 * coding.allocated // 8
+        return (
+            coding.photometric == "YBR_FULL_422"
+            and coding.syntax in NATIVE
+            and (self.where.length < full or self.where.length == UNDEFINED)
+        )
+
+    @cached_property
+    def frame_bits(self) -> int:
+        """Bits of a native frame; one need not end where a byte does."""
+        coding = self.coding
+        samples = 2 if self.subsampled else coding.samples
+        return coding.rows * coding.columns * samples * coding.allocated
+
+    def check_length(self) -> None:
+        """Refuse native pixel data that is shorter than its header promises."""
+        coding = self.coding
+        needed = math.ceil(coding.frames * self.frame_bits / 8)
+        held = max(min(self.where.length, self.size - self.where.start), 0)
+        if held < needed:
+            raise DecodeError(
+                f"{coding.path}: the header promises {coding.frames} × {coding.columns} × "
+                f"{coding.rows} pixels, which take {needed} bytes; its pixel data holds {held}."
+            )
+
+    def read(self, start: int, length: int, file: BinaryIO) -> bytearray:
+        """Return bytes of the file."""
+        found = bytearray(length)
+        self.read_into(start, memoryview(found), file)
+        return found
+
+    def read_into(self, start: int, out: memoryview, file: BinaryIO) -> None:
+        """Fill `out` with bytes of the file."""
+        file.seek(start)
+        while len(out):
+            count = file.readinto(out)  # type: ignore[attr-defined]
+            if not count:
+                raise DecodeError(f"{self.coding.path} is cut short within its pixel data.")
+            out = out[count:]
+
+    def read_frame(self, number: int, out: NDArray[Any]) -> None:
+        """Write a frame of whole numbers of 16 bits or fewer into `out`, (rows, columns).
+
+        `out` is int16 or uint16, as the file's values are, and in one piece.
+        """
+        if not self.is_plain:
+            np.copyto(out, self.stored(number), casting="unsafe")
+            return
+        with self.open() as file:
+            start = self.where.start + number * (self.frame_bits // 8)
+            self.read_into(start, out.reshape(-1).view(np.uint8).data, file)
+        coding = self.coding
+        clear_bits(out, coding.stored, coding.high_bit)
+
+    def stored(self, number: int) -> NDArray[Any]:
+        """Return the stored values of a frame, (rows, columns) or (rows, columns, samples)."""
+        coding = self.coding
+        with self.open() as file:
+            if not self.frames:
+                return self.native(self.native_bytes(number, file), number)
+            data = b"".join(self.read(f.start, f.length, file) for f in self.frames[number])
+        if coding.syntax == ENCAPSULATED_UNCOMPRESSED:
+            return self.native(data, 0)
+        values, bits = decode_frame(data, coding)
+        kind = "i" if coding.signed else "u"
+        values = values.astype(f"{kind}{max(values.itemsize, coding.allocated // 8)}")
+        return clear_bits(values, bits, coding.high_bit if coding.syntax == RLE else bits - 1)
+
+    def native_bytes(self, number: int, file: BinaryIO) -> bytearray:
+        """Return the bytes in which a native frame lies."""
+        first = number * self.frame_bits // 8
+        end = math.ceil((number + 1) * self.frame_bits / 8)
+        if self.order == ">" and self.coding.allocated <= 8 and self.is_words:
+            # bytes are swapped within words of 16 bits (PS3.5 8.2, A.3)
+            low, high = first // 2 * 2, min((end + 1) // 2 * 2, self.size - self.where.start)
+            words = swap_words(self.read(self.where.start + low, high - low, file))
+            return words[first - low : end - low]
+        return self.read(self.where.start + first, end - first, file)
+
+    @cached_property
+    def is_words(self) -> bool:
+        """Whether pixel data is of the representation OW, words of 16 bits."""
+        with self.open() as file:
+            return bytes(self.read(self.where.start - 8, 2, file)) == b"OW"
+
+    def native(self, data: bytes | bytearray, number: int) -> NDArray[Any]:
+        """Return the stored values in a native frame's bytes."""
+        coding = self.coding
+        if self.where.kind in FLOATS:
+            dtype = self.order + FLOATS[self.where.kind]
+            return np.frombuffer(data, dtype).reshape(coding.rows, coding.columns)
+        count, first_bit = self.frame_bits // coding.allocated, number * self.frame_bits % 8
+        if coding.allocated % 8:
+            values = unpack_stream(data, coding.allocated, first_bit, count)
+        else:
+            values = np.frombuffer(data, f"{self.order}u{coding.allocated // 8}", count)
+        values = values.astype(f"={'i' if coding.signed else 'u'}{values.itemsize}")
+        clear_bits(values, coding.stored, coding.high_bit)
+        if self.subsampled:
+            return spread_colors(values).reshape(coding.rows, coding.columns, 3)
+        if coding.samples == 1:
+            return values.reshape(coding.rows, coding.columns)
+        if coding.planar:
+            return np.moveaxis(values.reshape(coding.samples, coding.rows, coding.columns), 0, -1)
+        return values.reshape(coding.rows, coding.columns, coding.samples)
+
+    def colors(self, number: int) -> NDArray[np.uint8]:
+        """Return the colors of a frame, (rows, columns, 3): red, green, blue."""
+        stored = self.stored(number)
+        return to_rgb(stored, self.coding) if self.coding.samples > 1 else self.palette(stored)
+
+    @cached_property
+    def palette(self) -> Palette:
+        """The colors of stored values, where they stand for colors."""
+        return Palette(self.coding)
+
+
+def pixel_data_of(coding: Coding) -> PixelData:
+    """Return where the pixel data of a file lies."""
+    if coding.where is None:
+        raise DecodeError(f"{coding.path} has no pixel data.")
+    return coding.where
+
+
+def check_coding(coding: Coding) -> None:
+    """Refuse pixels of a kind that nothing here reads."""
+    check_syntax(coding)
+    check_colors(coding)
+    kind = coding.where.kind if coding.where else "int"
+    fits = coding.allocated in WIDTHS if kind == "int" else kind == f"float{coding.allocated}"
+    if not fits or not 1 <= coding.stored <= coding.allocated:
+        raise DecodeError(
+            f"{coding.path}: its pixels are {coding.stored} of {coding.allocated} bits"
+            f"{'' if kind == 'int' else f' of {kind}'}; medvision reads whole numbers of "
+            f"{', '.join(map(str, WIDTHS))} bits and real ones of 32 and 64."
+        )
+    if (coding.samples > 1 or coding.photometric == PALETTE) and kind != "int":
+        raise DecodeError(f"{coding.path}: colors cannot be real numbers.")
+
+
+def inflated_of(coding: Coding) -> bytes:
+    """Return the data set of a deflated file."""
+    data = coding.path.read_bytes()
+    at = MAGIC_AT + 4 if data[MAGIC_AT : MAGIC_AT + 4] == MAGIC else 0
+    return inflate(coding.path, data[Parser(data, True, "<", True).group_two(at)[1] :])
