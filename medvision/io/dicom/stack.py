@@ -184,18 +184,17 @@ def stack_color(grid: SliceGrid, work: list[Work]) -> Buffer:
             for _, k, frame in places:
                 colors[:, k] = np.moveaxis(tile_of(found, frame), -1, 0)
 
-    list(run(fill, work))
+    run(fill, work)
     return colors
 
 
-def run(do: Callable[[Work], Result], work: list[Work]) -> Iterator[Result]:
-    """Do all work, on as many processors as there are; results come in order."""
+def run(do: Callable[[Work], Result], work: list[Work]) -> list[Result]:
+    """Do all work, on as many processors as there are, and return the results in order."""
     workers = min(processors(), MAX_WORKERS, len(work))
     if workers <= 1:
-        yield from map(do, work)
-        return
+        return [do(part) for part in work]
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(do, work)
+        return list(pool.map(do, work))
 
 
 def processors() -> int:
