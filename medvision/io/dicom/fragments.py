@@ -34,7 +34,7 @@ class Fragment:
 
 
 def frame_fragments(
-    file: BinaryIO, path: Path, start: int, size: int, frames: int, extended: bytes
+    file: BinaryIO, path: Path, start: int, size: int, frames: int, extended: tuple[int, ...]
 ) -> list[list[Fragment]]:
     """Return the fragments of each frame.
 
@@ -49,7 +49,7 @@ def frame_fragments(
         Bytes of the file.
     frames : int
         Frames that the header promises.
-    extended : bytes
+    extended : tuple of int
         Extended Offset Table (PS3.3 C.7.6.3.1.8), empty where there is none.
 
     Raises
@@ -62,9 +62,7 @@ def frame_fragments(
         return [found]
     if len(found) == frames:
         return [[fragment] for fragment in found]
-    wide = struct.unpack(f"<{len(extended) // 8}Q", extended[: len(extended) // 8 * 8])
-    narrow = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
-    for offsets in (wide, narrow):
+    for offsets in (extended, struct.unpack_from(f"<{len(table) // 4}I", table)):
         places = [found[0].item + offset for offset in offsets] if found else []
         firsts = [n for n, f in enumerate(found) if f.item in set(places)]
         if len(places) == frames == len(firsts) and firsts[0] == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Coding:
     signed: bool
     big_endian: bool
     where: PixelData | None
-    offset_table: bytes = b""  # Extended Offset Table (PS3.3 C.7.6.3.1.8)
+    offsets: tuple[int, ...] = ()  # of frames: Extended Offset Table (PS3.3 C.7.6.3.1.8)
     lut: bool = False  # whether a table turns stored values into values (PS3.3 C.11.1)
 
     @property
@@ -193,7 +194,7 @@ def coding_of(data: Elements) -> Coding:
         signed=data.whole("PixelRepresentation") == 1,
         big_endian=data.big_endian,
         where=data.pixel_data,
-        offset_table=data.raw("ExtendedOffsetTable")[1],
+        offsets=offsets_of(data),
         lut=bool(data.items("ModalityLUTSequence")),
     )
     if not (0 < coding.rows <= MAX_SIDE and 0 < coding.columns <= MAX_SIDE):
@@ -201,6 +202,12 @@ def coding_of(data: Elements) -> Coding:
             f"{data.path}: its image has {coding.columns} columns and {coding.rows} rows."
         )
     return coding
+
+
+def offsets_of(data: Elements) -> tuple[int, ...]:
+    """Return where each frame begins, in bytes after the first fragment; empty where not told."""
+    value = data.raw("ExtendedOffsetTable")[1]
+    return struct.unpack_from(f"<{len(value) // 8}Q", value)
 
 
 def padding_of(data: Elements) -> tuple[float, float] | None:

@@ -71,7 +71,7 @@ class Pixels:
                     self.where.start,
                     self.size,
                     coding.frames,
-                    coding.offset_table,
+                    coding.offsets,
                 )
         elif coding.syntax not in NATIVE:
             raise DecodeError(
