@@ -14,6 +14,7 @@ from medvision.errors import DecodeError
 from medvision.geometry import Affine, Voxels
 from medvision.io.bids import Directions, read_gradients, read_sidecar, series_words
 from medvision.io.nifti_header import NiftiHeader, read_header
+from medvision.io.values import plain_values, told_odd
 from medvision.volume import SeriesInfo, Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".mgh", ".mgz")
@@ -152,27 +153,7 @@ def _values(path: Path, header: NiftiHeader) -> tuple[Voxels, str, list[str]]:
     channels = "color" if color and shape[0] == MAX_CHANNELS else "time" if shape[0] > 1 else ""
     try:
         with np.errstate(all="ignore"):
-            array = _plain(apply_read_scaling(array, header.slope, header.inter))
+            array = plain_values(apply_read_scaling(array, header.slope, header.inter))
     except MemoryError:
         raise DecodeError(f"{path} needs more memory than there is.") from None
-    return array, channels, _told_odd(array)
-
-
-def _told_odd(array: Voxels) -> list[str]:
-    """Count the voxels that are not finite, a plane at a time: a mapped file may be large."""
-    if array.dtype.kind != "f":
-        return []
-    planes = np.moveaxis(array, -1, 0)
-    odd = array.size - sum(int(np.isfinite(plane).sum()) for plane in planes)
-    return [f"{odd} of {array.size} voxels are NaN or infinite; they are kept."] if odd else []
-
-
-def _plain(array: Voxels) -> Voxels:
-    """Return values as float32, or as an integer of up to 32 bits: what networks can take."""
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    if array.dtype.itemsize < 8:
-        return array
-    low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
-    fits = low <= array.min() and array.max() <= high
-    return array.astype(np.int32 if fits else np.float32)
+    return array, channels, told_odd(array)

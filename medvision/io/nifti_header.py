@@ -110,7 +110,8 @@ def _nifti(path: Path, data: Path, block: bytes) -> tuple[NiftiHeader, Affine, l
     header.check_fix(logger=_Silent(), error_level=40)
     offset = header.get_data_offset() or (size + 4 if path == data else 0)
     shape = tuple(int(n) for n in header.get_data_shape())
-    voxels = RawVoxels(data, offset, shape, header.get_data_dtype())
+    packing = _packing(path, data)
+    voxels = RawVoxels(data, offset, shape, header.get_data_dtype(), packing)
     voxels.check()
     slope, inter = header.get_slope_inter()
     affine, code, notes = _affine_of(header, shape, stored_mm)
@@ -128,6 +129,12 @@ def _nifti(path: Path, data: Path, block: bytes) -> tuple[NiftiHeader, Affine, l
     known = (1.0, 0.0) if slope is None else (float(slope), float(inter))
     found = NiftiHeader(voxels, *known, intent, fourth, SPACES.get(code, ""))
     return found, affine, notes
+
+
+def _packing(path: Path, data: Path) -> str:
+    """Tell how voxels are packed: by the file's first bytes where those are the header's."""
+    zipped = is_gzip(path) if path == data else data.name.lower().endswith(".gz")
+    return "gzip" if zipped else ""
 
 
 def _what_else(path: Path, data: Path, size: int, length: int) -> str:
@@ -210,7 +217,9 @@ def _mgh(path: Path, block: bytes) -> tuple[NiftiHeader, Affine, list[str]]:
         raise DecodeError(f"{path} is not a readable FreeSurfer file: it holds no MGH header.")
     header = MGHHeader(block[:DATA_OFFSET], check=False)
     shape = tuple(int(n) for n in header["dims"])
-    voxels = RawVoxels(path, DATA_OFFSET, shape, np.dtype(header.get_data_dtype()))
+    voxels = RawVoxels(
+        path, DATA_OFFSET, shape, np.dtype(header.get_data_dtype()), _packing(path, path)
+    )
     voxels.check()
     known = block[28:30] != b"\0\0"  # goodRASFlag, before nibabel fills it in
     note = f"The file says nothing of orientation: FreeSurfer's default, {NO_ORIENTATION}."

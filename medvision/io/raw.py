@@ -1,17 +1,19 @@
-"""Voxels that lie bare in a file, gzipped or not: their room is checked before it is taken.
+"""Voxels that lie bare in a file, packed or not: their room is checked before it is taken.
 
 Nothing that a header promises is believed until the file can hold it. Knows nothing of headers.
 """
 
 from __future__ import annotations
 
+import bz2
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,8 @@ gzip_error: type[Exception] = import_module("isal.isal_zlib" if FAST else "zlib"
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_RATIO = 1032  # deflate's limit: https://zlib.net/zlib_tech.html, "Maximum Compression Factor"
-MAX_UNZIPPED = 16 << 30  # bytes of voxels that are taken from one gzip file
-CHUNK = 1 << 22  # bytes unzipped at once
+MAX_UNPACKED = 16 << 30  # bytes of voxels that are taken from one compressed file
+CHUNK = 1 << 22  # bytes unpacked at once
 BAD_STREAM = (OSError, EOFError, ValueError, zlib.error, gzip_error)
 
 
@@ -68,15 +70,21 @@ class RawVoxels:
     ----------
     path : Path
     offset : int
-        Bytes before the first voxel, counted after unzipping.
+        Bytes before the first voxel, counted after unpacking.
     shape : tuple of int
     dtype : numpy dtype
+    packing : {"", "gzip", "zlib", "bzip2"}
+        How the bytes are packed, if they are; ``"zlib"`` takes gzip too.
+    start : int
+        Byte of the file at which the packed bytes begin.
     """
 
     path: Path
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    packing: str = ""
+    start: int = 0
 
     @property
     def size(self) -> int:
@@ -86,26 +94,27 @@ class RawVoxels:
     def check(self) -> None:
         """Raise `DecodeError` when the file cannot hold what its header promises."""
         promise = (
-            f"its header promises {' × '.join(map(str, self.shape)) or 'no'} voxels of {self.dtype}"
+            f"its header promises {' × '.join(map(str, self.shape)) or 'no'} voxels of "
+            f"{self.dtype.newbyteorder('=')}"
         )
         if not self.shape or min(self.shape) < 1 or self.offset < 0:
             raise DecodeError(f"{self.path} is damaged: {promise} at byte {self.offset}.")
-        have, need = self.path.stat().st_size, self.offset + self.size
-        if not is_gzip(self.path):
+        have, need = self.path.stat().st_size - self.start, self.offset + self.size
+        if not self.packing:
             if need > have:
                 raise DecodeError(
                     f"{self.path} is cut short: {promise}, {need} bytes with the header, "
                     f"and the file has {have}."
                 )
-        elif need > have * MAX_RATIO:
+        elif self.packing != "bzip2" and need > have * MAX_RATIO:
             raise DecodeError(
                 f"{self.path} is cut short: {promise}, {need} bytes, more than {have} bytes of "
                 "gzip can hold."
             )
-        elif need > MAX_UNZIPPED:
+        elif need > MAX_UNPACKED:
             raise DecodeError(
-                f"{self.path} is too large: {promise}, {need} bytes; at most {MAX_UNZIPPED} are "
-                "unzipped. Unzip it first: an uncompressed file is read in place."
+                f"{self.path} is too large: {promise}, {need} bytes; at most {MAX_UNPACKED} are "
+                "unpacked. Unpack it first: an uncompressed file is read in place."
             )
 
     def read(self) -> NDArray[Any]:
@@ -117,46 +126,62 @@ class RawVoxels:
         Raises
         ------
         DecodeError
-            When the file is cut short or damaged, its gzip checksum included.
+            When the file is cut short or damaged, its checksum included.
         """
         self.check()
-        if is_gzip(self.path):
-            array = self._unzip().view(self.dtype).reshape(self.shape, order="F")
+        if self.packing:
+            array = self._unpacked().view(self.dtype).reshape(self.shape, order="F")
         else:
-            array = np.asarray(
-                np.memmap(self.path, self.dtype, "c", self.offset, self.shape, order="F")
-            )
+            where = self.start + self.offset
+            array = np.asarray(np.memmap(self.path, self.dtype, "c", where, self.shape, order="F"))
         native = self.dtype.newbyteorder("=")
         if array.dtype == native and array.flags.aligned:
             return array
         return array.astype(native, order="F")  # torch takes no other byte order
 
-    def _unzip(self) -> NDArray[np.uint8]:
-        """Return the bytes of the voxels; the stream is read to its end, where its checksum is."""
+    def _unpacked(self) -> NDArray[np.uint8]:
+        """Return the bytes of the voxels, and look at what follows: there lies the checksum."""
+        filled, skip = 0, self.offset
         try:
             buffer = np.empty(self.size, np.uint8)
-            view, filled, left = buffer.data, 0, self.offset
-            with gzip.open(self.path) as file:
-                while left:
-                    skipped = len(file.read(min(left, CHUNK)))
-                    if not skipped:
-                        raise EOFError
-                    left -= skipped
-                while filled < self.size:
-                    count = file.readinto(view[filled : filled + CHUNK])
-                    if not count:
-                        raise EOFError
-                    filled += count
-                file.read(CHUNK)
+            for block in self._blocks():
+                if filled == self.size:
+                    break
+                part = np.frombuffer(block, np.uint8)[skip:][: self.size - filled]
+                skip = max(0, skip - len(block))
+                buffer[filled : filled + part.size] = part
+                filled += part.size
         except EOFError:
-            raise DecodeError(
-                f"{self.path} is cut short: {filled} of the {self.size} bytes of voxels that its "
-                "header promises are there."
-            ) from None
+            pass
         except MemoryError:
             raise DecodeError(
                 f"{self.path} needs {self.size / 2**30:.1f} GiB of memory, which are not there."
             ) from None
         except BAD_STREAM as error:
             raise DecodeError(f"{self.path} is damaged: {error}.") from None
+        if filled < self.size:
+            raise DecodeError(
+                f"{self.path} is cut short: {filled} of the {self.size} bytes of voxels that its "
+                "header promises are there."
+            )
         return buffer
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Yield the unpacked bytes, a few MiB at a time."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            if self.packing == "zlib":
+                yield from _inflated(file)
+                return
+            with bz2.open(file) if self.packing == "bzip2" else gzip.open(file) as unpacked:
+                yield from iter(lambda: unpacked.read(CHUNK), b"")
+
+
+def _inflated(file: BinaryIO) -> Iterator[bytes]:
+    """Unpack a zlib or gzip stream block by block; none is larger than a chunk."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    while not inflater.eof:
+        packed = inflater.unconsumed_tail or file.read(CHUNK)
+        if not packed:
+            raise EOFError
+        yield inflater.decompress(packed, CHUNK)
