@@ -10,6 +10,7 @@ from pydicom.pixels import apply_color_lut
 from medvision.errors import DecodeError, GeometryError, SeriesError
 from medvision.geometry import check_affine, to_world
 from medvision.io import read_volume
+from medvision.io.dicom.elements import read_elements
 from medvision.volume import Volume
 
 AFFINE = check_affine([[0.8, 0, 0.3, -30], [0, 1.2, 0, 12], [-0.2, 0, 3, 40], [0, 0, 0, 1]])
@@ -124,6 +125,22 @@ def test_an_enhanced_file_is_a_volume_of_its_frames(tmp_path, affine, channels):
     found = read_volume(write_enhanced(tmp_path / "e.dcm", truth))
     assert found.array.shape == truth.array.shape
     same_in_world(found, truth)
+
+
+@pytest.mark.parametrize("first", ["slice", "time"])
+def test_dimension_indices_put_volumes_in_order(tmp_path, first):
+    def change(data, groups):  # the time index runs backwards, against TemporalPositionIndex
+        for group in groups:
+            content = group.FrameContentSequence[0]
+            indices = list(content.DimensionIndexValues)
+            indices[-1 if first == "slice" else 0] = 4 - content.TemporalPositionIndex
+            content.DimensionIndexValues = indices
+
+    truth = counted(3)
+    path = write_enhanced(tmp_path / "e.dcm", truth, dimensions=first, change=change)
+    pointers = read_elements(path).items("DimensionIndexSequence")
+    assert 0x00209057 in [item.whole("DimensionIndexPointer") for item in pointers]
+    same_in_world(read_volume(path), truth.with_array(truth.array[::-1]))
 
 
 def test_each_frame_is_rescaled_as_it_says(tmp_path):

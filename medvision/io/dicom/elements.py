@@ -37,7 +37,7 @@ MAX_HEADER = 1 << 29  # bytes: a header beyond 512 MB is none
 MAX_INFLATED = 1 << 30  # bytes
 MAX_DEPTH = 12  # sequences inside sequences
 LONG_VRS = set(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-STRUCTS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "I"}
+STRUCTS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "HH"}
 
 
 def tag_of(name: str | int) -> int:
@@ -154,7 +154,11 @@ class Elements:
         count, rest = divmod(len(value), size)
         if rest:
             raise ValueError
-        return struct.unpack(f"{'>' if self.big_endian else '<'}{count}{code}", value)
+        order = ">" if self.big_endian else "<"
+        if vr == "AT":  # group and element, each in the file's byte order
+            pairs = struct.iter_unpack(f"{order}{code}", value)
+            return tuple(group << 16 | number for group, number in pairs)
+        return struct.unpack(f"{order}{count}{code}", value)
 
 
 def label(tag: int) -> str:
