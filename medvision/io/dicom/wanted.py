@@ -27,7 +27,7 @@ MRImageFrameTypeSequence CTImageFrameTypeSequence PETFrameTypeSequence MREchoSeq
 EffectiveEchoTime MRTimingAndRelatedParametersSequence MRDiffusionSequence
 DiffusionBValue DiffusionDirectionality DiffusionGradientDirectionSequence
 DiffusionGradientOrientation
-Units CorrectedImage DecayCorrection SeriesDate SeriesTime AcquisitionDate AcquisitionTime
+Units SUVType CorrectedImage DecayCorrection SeriesDate SeriesTime AcquisitionDate AcquisitionTime
 TemporalPositionTimeOffset NominalCardiacTriggerDelayTime CardiacSynchronizationSequence
 PatientWeight RadiopharmaceuticalInformationSequence RadiopharmaceuticalStartTime
 RadiopharmaceuticalStartDateTime RadionuclideTotalDose RadionuclideHalfLife
@@ -35,7 +35,8 @@ RadiopharmaceuticalStartDateTime RadionuclideTotalDose RadionuclideHalfLife
 
 # Private elements, by the documents of their makers, and how their bytes are to be read.
 PRIVATE_VRS = {
-    0x00190010: "LO",  # creators of the groups that follow
+    0x00090010: "LO",  # creators of the groups that follow
+    0x00190010: "LO",
     0x00290010: "LO",
     0x0019100A: "US",  # Siemens: tiles of a mosaic
     0x0019100C: "IS",  # Siemens: b-value
@@ -65,6 +66,8 @@ PRIVATE_VRS = {
     0x00651037: "FD",  # United Imaging: direction of the gradient
     0x00651050: "DS",  # United Imaging: slices of a grid
     0x00651051: "SQ",  # United Imaging: the slices of a grid
+    0x0009100D: "DT",  # GE PET: when the scan began
+    0x70530010: "LO",
     0x70531000: "DS",  # Philips PET: SUV per stored value
     0x70531009: "DS",  # Philips PET: Bq/ml per stored value
 }
