@@ -88,7 +88,8 @@ def random_patch(
     patch = sample_at(image[None], where)[0]
     hot = F.one_hot(labels.long(), classes).movedim(-1, 0).float()
     cut = sample_at(hot[None], where)[0].argmax(dim=0)
-    return random_intensity(patch, rng, how), cut
+    # each channel was acquired by itself, and so changes by itself
+    return torch.cat([random_intensity(one[None], rng, how) for one in patch]), cut
 
 
 def random_matrix(spacing: Sequence[float], flip_axis: int, rng: Generator, how: Augment) -> Tensor:

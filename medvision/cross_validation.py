@@ -79,7 +79,8 @@ def train_folds(
         val = [cases[i] for i in held_out]
         rest = [case for i, case in enumerate(cases) if i not in set(held_out)]
         title = name or out.resolve().name
-        planned = plan(rest, names, title, architecture, modality, width, roi_size, show)
+        inputs = spec.inputs if spec else ()
+        planned = plan(rest, names, title, architecture, modality, width, roi_size, inputs, show)
         mine = replace(spec, fingerprint=planned.fingerprint) if spec else planned
         folder = out / f"fold_{number}" if folds else out
         run = train(rest, val, mine, config, folder, device, resume, show)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,25 +15,30 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from medvision.augment import Augment, random_patch
-from medvision.errors import CasesError, GeometryError, MedvisionError
+from medvision.errors import CasesError, GeometryError, MedvisionError, SpecError
 from medvision.files import atomic_path
 from medvision.geometry import reorientation
 from medvision.io import read_volume
 from medvision.progress import track
 from medvision.spec import ModelSpec
+from medvision.study import Study
 from medvision.transforms import preprocess, resample
 from medvision.volume import Volume, same_grid
 
-COLUMNS = ("case_id", "image", "mask", "split", "group")
+COLUMNS = ("case_id", "image", "image_*", "mask", "split", "group")
 SPLITS = ("", "train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: an image, its mask, the patient (`group`) it belongs to, and its `split`."""
+    """One row: images, the mask, the patient (`group`) it belongs to, and its `split`.
+
+    `images` are by the name of the input they feed: column ``image_flair`` is ``"flair"``, column
+    ``image`` is ``"image"``. The mask lies on the grid of the reference, the spec's first input.
+    """
 
     case_id: str
-    image: Path
+    images: Mapping[str, Path]
     mask: Path
     group: str
     split: str = ""  # "", train, val or test
@@ -61,8 +67,10 @@ def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
             rows, columns = list(reader), reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error) as error:
         raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
-    missing = [c for c in ("case_id", "image", "mask") if c not in columns]
-    strange = [c for c in columns if c not in COLUMNS]
+    inputs = image_columns(columns)
+    missing = [c for c in ("case_id", "mask") if c not in columns]
+    missing += [] if inputs else ["image (or image_<name> for each of several inputs)"]
+    strange = [c for c in columns if c not in COLUMNS and c not in inputs]
     if missing or strange:
         raise CasesError(
             f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
@@ -74,16 +82,15 @@ def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
         if not case_id or case_id in seen:
             problems.append(f"line {number}: case_id {case_id!r} is empty or there twice")
         seen.add(case_id)
-        files = []
-        for column in ("image", "mask"):
-            file_path = path.parent / (row[column] or "")
+        files = {column: path.parent / (row[column] or "") for column in (*inputs, "mask")}
+        for column, file_path in files.items():
             if not row[column] or not file_path.exists():
                 problems.append(f"line {number} ({case_id}): no {column} at {row[column]!r}")
-            files.append(file_path)
         split = row.get("split") or ""
         if split not in SPLITS:
             problems.append(f"line {number} ({case_id}): split {split!r} is not train, val or test")
-        cases.append(Case(case_id, files[0], files[1], row.get("group") or case_id, split))
+        images = {name: files[column] for column, name in inputs.items()}
+        cases.append(Case(case_id, images, files["mask"], row.get("group") or case_id, split))
     if problems:
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise CasesError(f"{path}:\n  " + "\n  ".join(problems[:20]) + more)
@@ -94,9 +101,17 @@ def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
     return chosen
 
 
+def image_columns(columns: Sequence[str]) -> dict[str, str]:
+    """Return the name of the input that each image column of a cases.csv feeds."""
+    found = {c: re.fullmatch(r"image(?:_([\w-]+))?", c) for c in columns}
+    return {column: match[1] or "image" for column, match in found.items() if match}
+
+
 def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     """Write rows as a cases.csv."""
-    columns = [c for c in COLUMNS if any(c in row for row in rows)]
+    named = list(dict.fromkeys(column for row in rows for column in row))
+    columns = ["case_id", *image_columns(named)]
+    columns += [c for c in ("mask", "split", "group") if c in named]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -119,27 +134,43 @@ def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[i
     return [val.tolist() for _, val in splitter.split(groups, groups=groups)]
 
 
-def read_pair(case: Case, class_count: int) -> tuple[Volume, Volume]:
-    """Read image and mask of a case, and check that they fit.
+def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
+    """Read the images and the mask of a case, and check that they fit the model and each other.
+
+    Returns
+    -------
+    study : Study
+        A volume for each input, the reference first.
+    mask : Volume
+        (1, I, J, K) uint8 labels on the grid of the reference.
 
     Raises
     ------
     CasesError
-        When they lie on different grids, or the mask holds labels outside 0…`class_count`.
+        When an input has no image, the mask is on another grid than the reference, or it holds
+        labels that are no class of the spec.
     """
-    image, mask = read_volume(case.image), read_volume(case.mask)
-    if not same_grid(image, mask):
+    try:
+        files = spec.feed(case.images)
+    except SpecError as error:
+        raise CasesError(
+            f"{case.case_id}: {error} In a cases.csv each input is a column: "
+            f"{', '.join(f'image_{name}' for name in spec.input_names)}."
+        ) from None
+    study = Study(case.case_id, {name: read_volume(path) for name, path in files.items()})
+    reference, mask = next(iter(study.volumes.values())), read_volume(case.mask)
+    if not same_grid(reference, mask):
         raise CasesError(
             f"{case.case_id}: mask {case.mask} ({mask.shape}, {mask.orientation}) is not on the "
-            f"grid of its image ({image.shape}, {image.orientation})."
+            f"grid of its image ({reference.shape}, {reference.orientation})."
         )
-    labels = np.unique(mask.array)
-    strange = [float(v) for v in labels if v not in range(class_count + 1)]
+    labels, classes = np.unique(mask.array), len(spec.class_names)
+    strange = [float(v) for v in labels if v not in range(classes + 1)]
     if strange:
         raise CasesError(
-            f"{case.case_id}: labels {strange[:5]} in {case.mask}; expected 0 to {class_count}."
+            f"{case.case_id}: labels {strange[:5]} in {case.mask}; expected 0 to {classes}."
         )
-    return image, mask.with_array(mask.array.astype(np.uint8))
+    return study, mask.with_array(mask.array.astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -163,12 +194,12 @@ def load_items(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> lis
     return items
 
 
-def check_pairs(cases: Sequence[Case], class_count: int, show: bool = True) -> None:
-    """Read every image and mask, and name every pair that does not fit, in one error."""
+def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> None:
+    """Read every image and mask, and name every case that does not fit, in one error."""
     problems = []
     for case in track(cases, "Check", len(cases), show):
         try:
-            read_pair(case, class_count)
+            read_case(case, spec)
         except MedvisionError as error:
             problems.append(name_case(case, error))
     refuse(problems)
@@ -188,9 +219,9 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def load_item(case: Case, spec: ModelSpec) -> Item:
-    """Preprocess one case: the image as in prediction, the mask by the same way."""
-    image, mask = read_pair(case, len(spec.class_names))
-    prepared = preprocess(image, spec)
+    """Preprocess one case: the images as in prediction, the mask by the same way."""
+    study, mask = read_case(case, spec)
+    prepared = preprocess(study.volumes, spec)
     upright = mask.reoriented(spec.orientation)
     labels = torch.from_numpy(np.ascontiguousarray(upright.array))
     if not prepared.exact:  # each class is interpolated, then the strongest wins

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medvision.dataset import Case, read_pair
+from medvision.dataset import Case, read_case
 from medvision.files import atomic_path
 from medvision.geometry import voxel_mm3
 from medvision.metrics import dice, hd95_mm
 from medvision.predictor import Predictor
 from medvision.progress import track
-from medvision.study import Study
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,12 @@ class Score:
 
 
 def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> list[Score]:
-    """Predict every case and hold it against its mask, on the scan's own grid."""
+    """Predict every case and hold it against its mask, on the reference's own grid."""
     scores, names = [], predictor.spec.class_names
     for case in track(cases, "Evaluate", len(cases), show):
-        image, truth = read_pair(case, len(names))
-        found = predictor.predict(Study(case.case_id, {"image": image})).mask
-        ml = voxel_mm3(image.affine) / 1000.0
+        study, truth = read_case(case, predictor.spec)
+        found = predictor.predict(study).mask
+        ml = voxel_mm3(found.affine) / 1000.0
         for label, name in enumerate(names, start=1):
             mine, yours = found.array[0] == label, truth.array[0] == label
             scores.append(
@@ -44,7 +43,7 @@ def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> 
                     case.case_id,
                     name,
                     dice(mine, yours),
-                    hd95_mm(mine, yours, image.spacing),
+                    hd95_mm(mine, yours, found.spacing),
                     truth_ml=float(yours.sum() * ml),
                     error_ml=float((mine.sum() - yours.sum()) * ml),
                 )

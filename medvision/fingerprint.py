@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,23 +55,29 @@ def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
     )
 
 
-def unlike_training(volume: Volume, spec: ModelSpec) -> list[str]:
-    """Return one sentence for each way in which a scan lies far outside the training range."""
+def unlike_training(volumes: Mapping[str, Volume], spec: ModelSpec) -> list[str]:
+    """Return one sentence for each way in which a study lies far outside the training range.
+
+    Of several inputs, given by name, only the reference is held against the fingerprint.
+    """
     known, warnings = spec.fingerprint, []
-    if spec.modality and volume.info.modality and volume.info.modality != spec.modality:
-        warnings.append(f"modality {volume.info.modality}: trained on {spec.modality}")
+    for one in spec.inputs:
+        found = volumes[one.name].info.modality
+        if one.modality and found and found != one.modality:
+            name = f"{one.name}: " if len(spec.inputs) > 1 else ""
+            warnings.append(f"{name}modality {found}: trained on {one.modality}")
     if known is None:
         return warnings
-    facts = facts_of(volume, spec)
+    facts = facts_of(volumes[spec.inputs[0].name], spec)
     for axis, name in enumerate(AXES):
-        for what, found, seen, slack in (
+        for what, value, seen, slack in (
             ("extent", facts.extent_mm[axis], known.extent_mm[axis], SIZE_SLACK),
             ("voxel size", facts.spacing_mm[axis], known.spacing_mm[axis], SPACING_SLACK),
         ):
-            if not seen[0] / slack <= found <= seen[1] * slack:
-                hint = "; show it a part with --box" if found > seen[1] and what == "extent" else ""
+            if not seen[0] / slack <= value <= seen[1] * slack:
+                hint = "; show it a part with --box" if value > seen[1] and what == "extent" else ""
                 span = f"{seen[0]:.3g}" if seen[0] == seen[1] else f"{seen[0]:.3g} to {seen[1]:.3g}"
-                warnings.append(f"{what} {found:.3g} mm {name}: trained on {span} mm{hint}")
+                warnings.append(f"{what} {value:.3g} mm {name}: trained on {span} mm{hint}")
     low, high = known.brightness
     if not low - BRIGHTNESS_SLACK <= facts.brightness <= high + BRIGHTNESS_SLACK:
         warnings.append(

@@ -1,10 +1,11 @@
-"""Prediction: Study in, Prediction out.
+"""Prediction: Study in, Prediction out, on the grid of the reference (the model's first input).
 
 Knows nothing of files: readers come before it, writers after.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from medvision.geometry import Box, box_slices
 from medvision.prediction import Prediction
 from medvision.spec import ModelSpec
 from medvision.study import Study
-from medvision.transforms import invert, preprocess
+from medvision.transforms import Grid, block_around, invert, preprocess, warn_of_gaps
 from medvision.volume import Volume
 from medvision.zoo import find_model
 
@@ -48,6 +49,8 @@ class Predictor:
         Parameters
         ----------
         study : Study
+            A volume for each input of the spec, under its name; of a model with one input, any
+            one volume.
         box : Box, optional
             Show the model this part of the scan alone (RAS mm). The mask still covers the whole
             scan.
@@ -55,29 +58,39 @@ class Predictor:
         Returns
         -------
         Prediction
-            Its mask has the shape and affine of the scan.
+            Its mask has the shape and affine of the reference, the scan of the first input.
 
         Raises
         ------
         SpecError, GeometryError
-            When the scan does not fit the model, or the box not the scan.
+            When the scans do not fit the model or each other, or the box not the reference.
         """
-        volume = study.image
-        if not volume.info.spacing_known:
+        volumes = self.spec.feed(study.volumes)
+        if not all(volume.info.spacing_known for volume in volumes.values()):
             raise SpecError(
                 f"Study {study.case_id!r} is a picture without a known voxel size; "
                 f"{self.spec.name} needs millimeters: give it a DICOM or NIfTI scan."
             )
+        (first, volume), *others = volumes.items()
         i, j, k = (slice(0, n) for n in volume.shape)
         region = (i, j, k) if box is None else box_slices(volume.affine, volume.shape, box)
-        shown = volume.cropped(region)
-        warnings = [*volume.info.notes, *unlike_training(shown, self.spec)]
+        shown = {first: volume.cropped(region), **dict(others)}
+        gaps = warn_of_gaps(shown)
+        if box is not None:  # intensities are scaled by what is seen, as in training
+            seen = Grid(shown[first].shape, shown[first].affine)
+            shown |= {name: block_around(other, seen) for name, other in others}
+        warnings = [
+            f"{name}: {note}" if others else note
+            for name, one in volumes.items()
+            for note in one.info.notes
+        ]
+        warnings += [*unlike_training(shown, self.spec), *gaps]
         if box is not None and box.space == "mni" and volume.info.space != "mni":
             warnings.append(
                 "the box is meant for scans in MNI space, and this one does not say it is in it: "
                 "give --box in its own RAS mm"
             )
-        if not np.isfinite(shown.array).all():
+        if not all(np.isfinite(one.array).all() for one in shown.values()):
             warnings.append("voxels that are not finite were set to the lowest value")
         mask = np.zeros((1, *volume.shape), np.uint8)
         mask[0][region] = self.labels(shown)
@@ -97,9 +110,9 @@ class Predictor:
         return replace(prediction, warnings=tuple(warnings))
 
     @torch.inference_mode()
-    def labels(self, volume: Volume) -> NDArray[np.uint8]:
-        """Return labels (I, J, K) uint8 on the grid of `volume`."""
-        prepared = preprocess(volume, self.spec, self.device)
+    def labels(self, volumes: Mapping[str, Volume]) -> NDArray[np.uint8]:
+        """Return labels (I, J, K) uint8 on the grid of the reference."""
+        prepared = preprocess(volumes, self.spec, self.device)
         return invert(self.logits(prepared.tensor), prepared)
 
     def logits(self, image: Tensor) -> Tensor:

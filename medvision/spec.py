@@ -6,8 +6,9 @@ One `ModelSpec` drives both, so that they cannot drift apart. Knows nothing of t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +17,52 @@ from medvision.errors import SpecError
 Task = Literal["segmentation"]
 Range = tuple[float, float]  # (low, high), low ≤ high
 
+PLANES = ("axial", "coronal", "sagittal")
+
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One image that a model takes, and which series of a study may feed it.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, ``-`` and ``_``: the key in `Study.volumes`.
+    modality : str
+        DICOM modality that the model was trained on (``"MR"``); empty for any.
+    description : str
+        Regular expression, searched for in the series description whatever the case; empty for
+        any.
+    plane : {"", "axial", "coronal", "sagittal"}
+        Of the slices; empty for any.
+    contrast : bool, optional
+        Whether a contrast agent was given; None for either.
+    """
+
+    name: str = "image"
+    modality: str = ""
+    description: str = ""
+    plane: str = ""
+    contrast: bool | None = None
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.modality, self.description, self.plane)
+        if not all(isinstance(text, str) for text in texts):
+            raise SpecError(f"Name, modality, description and plane are text: {self}.")
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise SpecError(f"An input's name is letters, digits, - and _; found {self.name!r}.")
+        if self.plane not in ("", *PLANES):
+            raise SpecError(f"Unknown plane {self.plane!r}. Choose from: {', '.join(PLANES)}.")
+        if self.contrast is not None and not isinstance(self.contrast, bool):
+            raise SpecError(f"Contrast is true, false or null; found {self.contrast!r}.")
+        try:
+            re.compile(self.description)
+        except re.error as error:
+            raise SpecError(
+                f"Input {self.name}: {self.description!r} is no regular expression: {error}."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -82,8 +128,9 @@ class ModelSpec:
         A key of `medvision.models.MODELS`.
     network : mapping
         Arguments of that architecture.
-    inputs : tuple of str
-        Names of the volumes a study must bring, one channel each.
+    inputs : tuple of InputSpec
+        The volumes a study must bring, one channel each. The first is the reference: the others
+        are brought to its grid, and the result lies on it.
     class_names : tuple of str
         Structures; label ``i + 1`` in a mask is ``class_names[i]``, 0 is background.
     orientation : str
@@ -97,9 +144,8 @@ class ModelSpec:
         Window of the network in voxels of the model's grid.
     overlap : float
         Share of a window that neighbours repeat, 0 to below 1.
-    modality : str
-        DICOM modality that the model was trained on; empty for any.
     fingerprint : Fingerprint, optional
+        Of the reference.
     """
 
     name: str
@@ -109,19 +155,20 @@ class ModelSpec:
     spacing: tuple[float, float, float]  # mm
     roi_size: tuple[int, int, int]
     network: Mapping[str, Any] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ("image",)
+    inputs: tuple[InputSpec, ...] = (InputSpec(),)
     orientation: str = "RAS"
     max_obliquity: float = 5.0  # degrees
     intensity: Intensity = field(default_factory=Intensity)
     overlap: float = 0.5
-    modality: str = ""
     fingerprint: Fingerprint | None = None
 
     def __post_init__(self) -> None:
         if self.task not in ("segmentation",):
             raise SpecError(f"Unknown task {self.task!r}. Choose from: segmentation.")
-        if len(self.inputs) != 1:
-            raise SpecError(f"One input is supported; found {self.inputs}.")
+        if not self.inputs or not all(isinstance(one, InputSpec) for one in self.inputs):
+            raise SpecError(f"inputs is one InputSpec or several; found {self.inputs!r}.")
+        if len({one.name for one in self.inputs}) != len(self.inputs):
+            raise SpecError(f"Inputs must differ in name: {', '.join(self.input_names)}.")
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise SpecError(f"Class names must be given and differ: {self.class_names}.")
         if len(self.spacing) != 3 or min(self.spacing) <= 0:
@@ -130,6 +177,31 @@ class ModelSpec:
             raise SpecError(f"roi_size is three voxel counts; found {self.roi_size}.")
         if not 0 <= self.overlap < 1:
             raise SpecError(f"Overlap lies from 0 to below 1; found {self.overlap}.")
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, the reference first."""
+        return tuple(one.name for one in self.inputs)
+
+    def feed(self, given: Mapping[str, _T]) -> dict[str, _T]:
+        """Return what of `given` feeds each input, the reference first.
+
+        A single thing feeds a single input, whatever its name.
+
+        Raises
+        ------
+        SpecError
+            Naming the inputs that nothing feeds.
+        """
+        if len(self.inputs) == len(given) == 1:
+            return dict(zip(self.input_names, given.values(), strict=True))
+        missing = [name for name in self.input_names if name not in given]
+        if missing:
+            raise SpecError(
+                f"{self.name} takes {', '.join(self.input_names)}; missing: {', '.join(missing)}; "
+                f"found: {', '.join(given) or 'none'}."
+            )
+        return {name: given[name] for name in self.input_names}
 
     def to_json(self) -> str:
         """Return the spec as indented JSON."""
@@ -142,13 +214,16 @@ class ModelSpec:
             data = json.loads(text)
         except ValueError as error:
             raise SpecError(f"The spec is not JSON: {error}.") from None
-        spec = build_dataclass(cls, data)
-        print_ = spec.fingerprint
-        return replace(
-            spec,
-            intensity=build_dataclass(Intensity, spec.intensity),
-            fingerprint=None if print_ is None else build_dataclass(Fingerprint, print_),
-        )
+        if isinstance(data, dict):  # anything else is refused below
+            if data.get("inputs") == ["image"]:  # as written when models took one input only
+                data["inputs"] = [{"modality": data.pop("modality", "")}]
+            if isinstance(data.get("inputs"), list):
+                data["inputs"] = [build_dataclass(InputSpec, one) for one in data["inputs"]]
+            if "intensity" in data:
+                data["intensity"] = build_dataclass(Intensity, data["intensity"])
+            if data.get("fingerprint") is not None:
+                data["fingerprint"] = build_dataclass(Fingerprint, data["fingerprint"])
+        return build_dataclass(cls, data)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from medvision.augment import Augment
 from medvision.checkpoint import save_model
-from medvision.dataset import Case, Item, Patches, check_pairs, load_items
+from medvision.dataset import Case, Item, Patches, check_cases, load_items
 from medvision.errors import TrainingError
 from medvision.evaluate import Score, evaluate, score_table, write_scores
 from medvision.files import atomic_path
@@ -74,7 +74,7 @@ def train(
     fabric = Fabric(accelerator=place.type, devices=devices, precision=config.precision)
     fabric.launch()
     torch.manual_seed(config.seed)
-    check_pairs(val_cases, len(spec.class_names), show)
+    check_cases(val_cases, spec, show)
     items = load_items(cases, spec, show)
     state = TrainState(fabric, spec, config)
     if resume:

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from medvision.dataset import Case, read_pair
+from medvision.dataset import Case, read_case
 from medvision.evaluate import evaluate, mean_dice
 from medvision.predictor import Predictor
 from medvision.render import overlay_png
-from medvision.study import Study
 
 LOG = "log.csv"
 EVERY = 10  # steps between two lines
@@ -49,10 +48,11 @@ class TrainingLog:
             self.board.add_scalar(f"dice/{name}", value, step)
             self._append(step, f"dice_{name}", value)
         for case in cases[:PICTURES]:
-            image, truth = read_pair(case, len(predictor.spec.class_names))
-            found = predictor.predict(Study(case.case_id, {"image": image})).mask
+            study, truth = read_case(case, predictor.spec)
+            found = predictor.predict(study).mask
+            reference = next(iter(study.volumes.values()))
             for kind, mask in (("truth", truth), ("found", found)):
-                picture = overlay_png(image, mask, predictor.spec.class_names)
+                picture = overlay_png(reference, mask, predictor.spec.class_names)
                 tag = f"{case.case_id}/{kind}"
                 self.board.add_image(tag, np.asarray(picture), step, dataformats="HWC")
         self.board.flush()

@@ -1,11 +1,13 @@
 """Preprocess and its inverse: a scan onto the model's grid, and logits back onto the scan's.
 
 Both follow the `ModelSpec` alone. A scan that only differs from the model's grid by flips and
-permuted axes is never interpolated. Knows nothing of files.
+permuted axes is never interpolated. Of several inputs the first is the reference: it makes the
+grid, and the others are sampled on it. Knows nothing of files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medvision.errors import SpecError
+from medvision.errors import GeometryError, SpecError
 from medvision.geometry import (
     Affine,
     check_affine,
@@ -23,14 +25,17 @@ from medvision.geometry import (
     reorientation,
     reoriented_affine,
     resized_affine,
+    to_voxel,
     to_world,
 )
 from medvision.spec import Intensity, ModelSpec
-from medvision.volume import Volume
+from medvision.volume import Volume, same_grid
 
 SPACING_TOLERANCE = 0.02  # relative; closer than this a grid is taken as it is
 MAX_SAMPLES = 4_000_000  # voxels that intensity statistics are taken from
 SLAB = 32  # planes resampled at once, to bound the memory of coordinates
+PROBES = 48  # voxels a side that overlap is measured at
+ENOUGH = 0.5  # share of the reference that an input must cover to pass in silence
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scan as the network takes it.
+    """A study as the network takes it.
 
-    `tensor` is (C, I, J, K) float32 on `grid`; `source` is the grid to return to; `exact` says
-    that the two differ by flips and permutation alone.
+    `tensor` is (C, I, J, K) float32 on `grid`, a channel an input; `source` is the grid of the
+    reference, to return to; `exact` says that the two differ by flips and permutation alone.
     """
 
     tensor: Tensor
@@ -55,28 +60,97 @@ class Prepared:
     exact: bool
 
 
-def preprocess(volume: Volume, spec: ModelSpec, device: torch.device | str = "cpu") -> Prepared:
-    """Bring one volume onto the model's grid and intensity scale.
+def preprocess(
+    volumes: Mapping[str, Volume], spec: ModelSpec, device: torch.device | str = "cpu"
+) -> Prepared:
+    """Bring the inputs of one study onto the model's grid and intensity scale.
+
+    Each is scaled on its own grid first. The reference, the first of `spec.inputs`, makes the
+    model's grid; the others are sampled on it linearly, their borders repeated beyond them.
 
     Raises
     ------
     SpecError
-        When the image is empty of information (constant, or no finite voxel), or has several
-        channels.
+        When an input is missing, empty of information (constant, or no finite voxel), or has
+        several channels.
+    GeometryError
+        When an input lies outside the reference.
     """
+    volumes = spec.feed(volumes)
+    reference, *others = volumes.values()
+    warn_of_gaps(volumes)  # for the error: who shows warnings asks for them
+    grid, exact = model_grid(reference, spec)
+    channels = []
+    for name, volume in volumes.items():
+        upright = volume.reoriented(spec.orientation)
+        array = np.ascontiguousarray(upright.array, dtype=np.float32)
+        try:
+            check_one_channel(volume)
+            scaled = scale_intensity(torch.from_numpy(array).to(device), spec.intensity)
+        except SpecError as error:
+            raise SpecError(f"{name}: {error}" if others else str(error)) from None
+        if not (exact and same_grid(volume, reference)):
+            scaled = resample(scaled, upright.affine, grid)
+        channels.append(scaled)
+    return Prepared(torch.cat(channels), grid, Grid(reference.shape, reference.affine), exact)
+
+
+def check_one_channel(volume: Volume) -> None:
+    """Raise `SpecError` for a volume of several channels."""
     if volume.array.shape[0] != 1:
         raise SpecError(
             f"The model takes one channel; this image has {volume.array.shape[0]} "
             f"({volume.info.channels or 'unnamed'}). "
             "Write the one that is meant to a file of its own: save_nifti."
         )
-    upright = volume.reoriented(spec.orientation)
-    array = np.ascontiguousarray(upright.array, dtype=np.float32)
-    scaled = scale_intensity(torch.from_numpy(array).to(device), spec.intensity)
-    grid, exact = model_grid(volume, spec)
-    if not exact:
-        scaled = resample(scaled, upright.affine, grid)
-    return Prepared(scaled, grid, Grid(volume.shape, volume.affine), exact)
+
+
+def warn_of_gaps(volumes: Mapping[str, Volume]) -> list[str]:
+    """Return a sentence for each volume that covers less than half of the first.
+
+    Raises
+    ------
+    GeometryError
+        When one covers nothing of it.
+    """
+    (first, reference), *others = volumes.items()
+    warnings = []
+    for name, volume in others:
+        share = coverage(volume, Grid(reference.shape, reference.affine))
+        if share == 0:
+            raise GeometryError(
+                f"{name} does not overlap {first}: {name} spans {span_mm(volume)} mm (RAS), "
+                f"{first} {span_mm(reference)} mm. Are they of one visit, in one frame?"
+            )
+        if share < ENOUGH:
+            warnings.append(f"{name} covers {share:.0%} of {first}: the rest repeats its border")
+    return warnings
+
+
+def coverage(volume: Volume, grid: Grid) -> float:
+    """Return the share of `grid` that lies inside the volume, from at most 48³ of its voxels."""
+    axes = [np.unique(np.linspace(0, n - 1, min(n, PROBES)).round()) for n in grid.shape]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    where = to_voxel(volume.affine, to_world(grid.affine, index))  # (V, 3)
+    size = np.asarray(volume.shape)
+    inside = ((where >= -0.5 - 1e-6) & (where <= size - 0.5 + 1e-6)).all(axis=1)
+    return float(inside.mean())
+
+
+def span_mm(volume: Volume) -> str:
+    """Return the volume's bounds in RAS mm, as boxes are written."""
+    world = to_world(volume.affine, corners(volume.shape))
+    pairs = zip(world.min(axis=0), world.max(axis=0), strict=True)
+    return ",".join(f"{low:.0f}:{high:.0f}" for low, high in pairs)
+
+
+def block_around(volume: Volume, grid: Grid) -> Volume:
+    """Return the smallest block of a volume that holds all it has of `grid`."""
+    index = to_voxel(volume.affine, to_world(grid.affine, corners(grid.shape)))  # (8, 3)
+    size = np.asarray(volume.shape)
+    first = np.clip(np.floor(index.min(axis=0)), 0, size - 1).astype(int)
+    last = np.clip(np.ceil(index.max(axis=0)), 0, size - 1).astype(int)
+    return volume.cropped([slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)])
 
 
 def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:

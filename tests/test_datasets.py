@@ -56,7 +56,7 @@ def test_pairs_of_ids_are_one_group(msd, task, tmp_path):
     ]
     cases = read_cases(out)
     assert [c.case_id for c in cases][:2] == ["hippocampus_001", "hippocampus_002"]
-    assert all(c.image.exists() and c.mask.exists() for c in cases)
+    assert all(c.images["image"].exists() and c.mask.exists() for c in cases)
     assert msd.class_names(task) == ("Anterior", "Posterior")
     for fold in split_folds(cases, 3):
         inside = {cases[i].group for i in fold}

@@ -15,7 +15,7 @@ from medvision.geometry import Box, check_affine, corners, to_world
 from medvision.metrics import dice
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.predictor import Predictor, load_predictor
-from medvision.spec import Intensity, ModelSpec
+from medvision.spec import InputSpec, Intensity, ModelSpec
 from medvision.study import Study
 from medvision.volume import SeriesInfo, Volume
 
@@ -167,7 +167,7 @@ def test_the_model_grid_holds_all_of_an_oblique_scan():
     from medvision.transforms import preprocess
 
     scan = smooth_phantom(*grid((25, 10, 40), (1, 1, 2)))
-    prepared = preprocess(scan, SPEC)
+    prepared = preprocess({"image": scan}, SPEC)
     edges = to_world(
         np.linalg.inv(prepared.grid.affine), to_world(scan.affine, corners(scan.shape))
     )
@@ -182,3 +182,84 @@ def test_names_of_models_and_devices_are_checked(tmp_path):
         load_predictor("hippocampus", "abacus")
     with pytest.raises(SpecError, match=r"spec.json is missing"):
         load_predictor(tmp_path)
+
+
+class Both(nn.Module):
+    """Finds what is bright in both channels."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        dim = image.min(dim=1, keepdim=True).values
+        return 5 * torch.cat([-dim, dim], dim=1)
+
+
+INPUTS = (InputSpec("t1", "MR"), InputSpec("flair"))
+
+
+def both(**changes):
+    return Predictor(Both(), replace(SPEC, inputs=INPUTS, **changes), "cpu")
+
+
+def halves(first, second):
+    """The ball, without its right side in the first scan and without its upper one in the second.
+
+    Only a quarter is bright in both: left of, and below, the ball's center.
+    """
+    scans = []
+    for axis, (shape, affine) in enumerate((first, second)):
+        scan = smooth_phantom(shape, affine)
+        index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
+        place = to_world(affine, index)[..., 2 * axis] - BALL.center_mm[2 * axis]
+        scans.append(scan.with_array(scan.array * (place < 0)))
+    return {"t1": scans[0], "flair": scans[1]}
+
+
+@pytest.mark.parametrize("first", [((0, 0, 0), (1, 1, 1)), ((20, -10, 30), (0.9, 1, 1.3))])
+@pytest.mark.parametrize("second", [((0, 0, 0), (1, 1, 1)), ((-30, 5, 15), (0.8, 1.2, 1))])
+def test_inputs_on_different_grids_meet_in_the_world(first, second):
+    volumes = halves(grid(*first), grid(*second, size=80))
+    found = both().predict(Study("a", volumes))
+    assert found.mask.shape == volumes["t1"].shape
+    assert np.array_equal(found.mask.affine, volumes["t1"].affine)
+    assert found.warnings == ()
+    [quarter] = found.measure()
+    assert quarter.ml == pytest.approx(BALL.ml / 4, rel=0.06)
+    world = to_world(found.mask.affine, np.argwhere(found.mask.array[0])) - BALL.center_mm
+    assert world[:, 0].max() < 1  # mm
+    assert world[:, 2].max() < 1
+    # the centroid of a half ellipsoid lies at 3/8 of its radius
+    expected = np.array(BALL.center_mm) - np.array(BALL.radii_mm) * [3 / 8, 0, 3 / 8]
+    assert np.allclose(quarter.centroid_mm, expected, atol=0.5)
+
+
+def test_a_box_limits_what_both_inputs_show():
+    volumes = halves(grid(), grid((10, 0, 5), size=80))
+    volumes["flair"].array[0, 0] = np.nan  # far from the box: not seen, so nothing is said
+    box = Box((-30, -5, -20), (30, 40, 40))  # the front half
+    found = both().predict(Study("a", volumes), box)
+    assert found.mask.shape == volumes["t1"].shape
+    assert found.measure()[0].ml == pytest.approx(BALL.ml / 8, rel=0.08)
+    assert "not finite" not in str(found.warnings)
+
+
+def test_warnings_of_several_inputs_name_them():
+    volumes = halves(grid(), grid())
+    volumes["t1"] = replace(volumes["t1"], info=SeriesInfo(modality="CT"))
+    volumes["flair"] = replace(
+        volumes["flair"].cropped_to(Box((-60, -60, 0), (60, 60, 14))),
+        info=SeriesInfo(notes=("thickness assumed",)),
+    )
+    note, modality, gap, *_ = both().predict(Study("a", volumes)).warnings
+    assert note == "flair: thickness assumed"
+    assert modality == "t1: modality CT: trained on MR"
+    assert gap.startswith("flair covers 23% of t1")  # 14 or 15 of 62 planes
+
+
+def test_inputs_that_are_missing_or_elsewhere_are_refused():
+    volumes = halves(grid(), grid())
+    with pytest.raises(SpecError, match="takes t1, flair; missing: flair; found: t1"):
+        both().predict(Study("a", {"t1": volumes["t1"]}))
+    away = replace(volumes["flair"], affine=volumes["flair"].affine + np.eye(4, k=3) * 300)
+    with pytest.raises(GeometryError, match="flair does not overlap t1"):
+        both().predict(Study("a", volumes | {"flair": away}))
+    with pytest.raises(SpecError, match="missing: image; found: t1, flair"):
+        predictor().predict(Study("a", volumes))

@@ -133,7 +133,7 @@ def test_rows_of_val_validate_and_those_of_test_are_never_read(cases, tmp_path):
 
 def test_a_case_that_cannot_validate_is_found_before_training(cases, spec, tmp_path):
     good = read_cases(cases)
-    wrong = replace(good[4], mask=good[0].image)
+    wrong = replace(good[4], mask=good[0].images["image"])
     with pytest.raises(CasesError, match="case4"):
         train(good[:4], [wrong], spec, CONFIG, tmp_path, "cpu", show=False)
     assert not (tmp_path / "log.csv").exists()

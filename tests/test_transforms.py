@@ -1,14 +1,25 @@
 """Preprocess and invert: onto the model's grid and exactly back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from medvision.errors import SpecError
+from medvision.errors import GeometryError, SpecError
 from medvision.geometry import check_affine, to_voxel, to_world
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
-from medvision.spec import Intensity, ModelSpec
-from medvision.transforms import Grid, invert, preprocess, resample, scale_intensity
+from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.transforms import (
+    Grid,
+    block_around,
+    coverage,
+    invert,
+    preprocess,
+    resample,
+    scale_intensity,
+    warn_of_gaps,
+)
 from medvision.volume import Volume
 
 SPEC = ModelSpec("m", "segmentation", "unet3d", ("ball",), (1, 1, 1), (16, 16, 16))
@@ -36,9 +47,9 @@ def logits_of(prepared):
 def test_flips_and_permutations_are_undone_to_the_voxel(orientation):
     image, mask = ellipsoid_phantom((40, 44, 36), turned_affine(0, (1, 1, 1)), [BALL], noise=1)
     turned, truth = image.reoriented(orientation), mask.reoriented(orientation)
-    prepared = preprocess(turned, SPEC)
+    prepared = preprocess({"image": turned}, SPEC)
     assert prepared.exact
-    straight = preprocess(image, SPEC)
+    straight = preprocess({"image": image}, SPEC)
     assert torch.equal(prepared.tensor, straight.tensor)
     assert np.array_equal(invert(logits_of(prepared), prepared), truth.array[0])
 
@@ -55,7 +66,7 @@ def test_flips_and_permutations_are_undone_to_the_voxel(orientation):
 def test_other_grids_come_back_in_place(degrees, spacing, dice):
     shape = (60, 60, 50)
     image, mask = ellipsoid_phantom(shape, turned_affine(degrees, spacing, shape=shape), [BALL])
-    prepared = preprocess(image, SPEC)
+    prepared = preprocess({"image": image}, SPEC)
     found = invert(logits_of(prepared), prepared)
     assert found.shape == shape
     assert not prepared.exact
@@ -102,8 +113,109 @@ def test_voxels_that_are_not_finite_become_the_lowest():
 
 def test_images_that_show_nothing_are_refused():
     with pytest.raises(SpecError, match="constant"):
-        preprocess(Volume(np.full((1, 5, 5, 5), 7.0), np.eye(4)), SPEC)
+        preprocess({"image": Volume(np.full((1, 5, 5, 5), 7.0), np.eye(4))}, SPEC)
     with pytest.raises(SpecError, match="no finite"):
-        preprocess(Volume(np.full((1, 5, 5, 5), np.nan), np.eye(4)), SPEC)
+        preprocess({"image": Volume(np.full((1, 5, 5, 5), np.nan), np.eye(4))}, SPEC)
     with pytest.raises(SpecError, match="one channel"):
-        preprocess(Volume(np.zeros((3, 5, 5, 5)), np.eye(4)), SPEC)
+        preprocess({"image": Volume(np.zeros((3, 5, 5, 5)), np.eye(4))}, SPEC)
+
+
+PAIR = replace(SPEC, inputs=(InputSpec("t1"), InputSpec("flair")))
+
+
+def bump(shape, affine, center=BALL.center_mm, sigma=5.0):
+    """A smooth landmark in the world: its brightest point is `center`, wherever the voxels lie."""
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
+    far2 = ((to_world(affine, index) - center) ** 2).sum(axis=-1)  # mm²
+    return Volume((100 * np.exp(-far2 / (2 * sigma**2))).astype(np.float32)[None], affine)
+
+
+def landmark(channel):
+    """The center of what is bright, in voxels of the model's grid, (3,)."""
+    weight = (channel - channel.max() / 2).clamp_min(0).double()
+    axes = [torch.arange(n).double() for n in channel.shape]
+    index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    return ((index * weight[..., None]).sum(dim=(0, 1, 2)) / weight.sum()).numpy()
+
+
+@pytest.mark.parametrize("reference", [(0, (1, 1, 1)), (3, (0.8, 1.2, 2)), (30, (1.1, 0.9, 1))])
+@pytest.mark.parametrize("other", [(0, (2, 0.7, 1.5)), (25, (0.9, 0.9, 3)), (-50, (1.3, 1, 0.8))])
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "SPR"])
+def test_a_landmark_of_both_inputs_lies_in_one_place(reference, other, orientation):
+    shape = (60, 66, 48)
+    first = bump(shape, check_affine(turned_affine(*reference, shape=shape)))
+    center = (1.0, 2.0, 1.0)  # the two scans are not of the same field of view either
+    second = bump((50, 70, 40), check_affine(turned_affine(*other, center, (50, 70, 40))))
+    prepared = preprocess({"t1": first, "flair": second.reoriented(orientation)}, PAIR)
+    assert prepared.tensor.shape == (2, *prepared.grid.shape)
+    true = to_voxel(prepared.grid.affine, BALL.center_mm)
+    for channel in prepared.tensor:
+        assert np.abs(landmark(channel) - true).max() < 0.1
+
+
+def test_inputs_of_one_grid_are_never_interpolated():
+    rng = np.random.default_rng(0)
+    affine = turned_affine(0, (1, 1, 1))
+    first, second = (Volume(rng.random((1, 20, 24, 18)), affine).reoriented("LIP") for _ in "ab")
+    both = preprocess({"flair": second, "t1": first}, PAIR)  # channels follow the spec
+    assert both.exact
+    for channel, volume in zip(both.tensor, (first, second), strict=True):
+        assert torch.equal(channel, preprocess({"image": volume}, SPEC).tensor[0])
+
+
+def test_each_input_is_scaled_on_its_own():
+    rng = np.random.default_rng(0)
+    affine = turned_affine(0, (1, 1, 1))
+    first = Volume(rng.normal(0, 1, (1, 20, 20, 20)), affine)
+    second = Volume(rng.normal(5000, 300, (1, 20, 20, 20)), affine)
+    tensor = preprocess({"t1": first, "flair": second}, PAIR).tensor
+    assert tensor.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0, 0], abs=1e-3)
+    assert tensor.std(dim=(1, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.05)
+
+
+def test_the_mask_of_two_inputs_lies_on_the_first():
+    shape = (60, 66, 48)
+    first, mask = ellipsoid_phantom(shape, turned_affine(20, (1, 1, 1), shape=shape), [BALL])
+    coarse = turned_affine(0, (2, 2, 2), shape=(32, 32, 32))
+    second, _ = ellipsoid_phantom((32, 32, 32), coarse, [BALL])
+    prepared = preprocess({"t1": first, "flair": second}, PAIR)
+    found = invert(logits_of(prepared), prepared)
+    assert found.shape == shape
+    truth = mask.array[0] > 0
+    assert 2 * (found.astype(bool) & truth).sum() / (found.sum() + truth.sum()) > 0.95
+
+
+def shifted(shift_mm, side=20):
+    affine = np.eye(4)
+    affine[0, 3] = shift_mm
+    return Volume(np.random.default_rng(0).random((1, side, side, side)), affine)
+
+
+@pytest.mark.parametrize(("shift", "share"), [(0, 1.0), (5, 0.75), (12, 0.4), (-19, 0.05)])
+def test_coverage_is_the_shared_part_of_the_reference(shift, share):
+    first, second = shifted(0), shifted(shift)
+    assert coverage(second, Grid(first.shape, first.affine)) == pytest.approx(share)
+    said = warn_of_gaps({"t1": first, "flair": second})
+    assert said == (
+        [] if share > 0.5 else [f"flair covers {share:.0%} of t1: the rest repeats its border"]
+    )
+
+
+def test_an_input_beside_the_reference_is_refused():
+    with pytest.raises(GeometryError, match=r"flair does not overlap t1: flair spans 30:50,"):
+        preprocess({"t1": shifted(0), "flair": shifted(30)}, PAIR)
+    with pytest.raises(SpecError, match="missing: flair"):
+        preprocess({"t1": shifted(0)}, PAIR)
+    with pytest.raises(SpecError, match="flair: The model takes one channel; this image has 2"):
+        two = Volume(np.zeros((2, 20, 20, 20)), np.eye(4))
+        preprocess({"t1": shifted(0), "flair": two}, PAIR)
+
+
+def test_a_block_around_a_grid_holds_it_and_stays_in_place():
+    volume = bump((60, 66, 48), check_affine(turned_affine(20, (0.8, 1.2, 1), shape=(60, 66, 48))))
+    grid = Grid((9, 7, 11), check_affine(turned_affine(0, (1, 1, 1), (2, -3, 5), (9, 7, 11))))
+    block = block_around(volume, grid)
+    assert block.array.size < volume.array.size / 20
+    image, part = (torch.from_numpy(v.array).double() for v in (volume, block))
+    same = resample(part, block.affine, grid)
+    assert torch.allclose(same, resample(image, volume.affine, grid), atol=1e-6)
