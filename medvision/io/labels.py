@@ -21,7 +21,7 @@ from medvision.io.dicom.rtstruct import RTSTRUCT_CLASS, inside, read_rtstruct
 from medvision.io.dicom.seg import SEG_CLASSES, Segmentation, read_seg
 from medvision.io.nifti import is_nifti, nifti_stem, read_nifti
 from medvision.io.placing import Grid, grid_of_planes, on_grid, places_of, whole_steps
-from medvision.volume import Label, SeriesInfo, Volume
+from medvision.volume import Label, Volume
 
 Places: TypeAlias = tuple[NDArray[np.int64], ...]  # i, j, k of voxels
 
@@ -73,7 +73,7 @@ def read_labels(path: str | Path, reference: Volume | str | Path | None = None) 
         return seg_labels(path, reference)
     if kind == RTSTRUCT_CLASS:
         return rtstruct_labels(path, reference)
-    raise DecodeError(f"{path} is a DICOM file, but neither SEG nor RTSTRUCT (its class: {kind}).")
+    raise DecodeError(f"{path} is a DICOM file, but neither SEG nor RTSTRUCT.")
 
 
 def opened(reference: Volume | str | Path, wanted: Referenced) -> tuple[Volume, tuple[str, ...]]:
@@ -122,16 +122,10 @@ def filled(seg: Segmentation, grid: Grid, notes: tuple[str, ...]) -> Volume:
         array, missed = channel_map(seg, grid)
     if missed:
         notes += (f"{missed} labeled voxels lie beyond the scan and are left out.",)
-    data = seg.data
-    info = SeriesInfo(
-        modality="SEG",
-        description=str(data.get("SeriesDescription") or ""),
-        study_uid=str(data.get("StudyInstanceUID") or ""),
-        series_uid=str(data.get("SeriesInstanceUID") or ""),
+    info = replace(
+        seg.info,
         channels="segment" if overlapping else "",
         labels=counted(seg.labels) if overlapping else seg.labels,
-        space="scanner",
-        sources=(seg.path,),
         notes=notes,
     )
     return Volume(array, grid.affine, info)
@@ -148,7 +142,8 @@ def placed(seg: Segmentation, grid: Grid) -> Iterator[tuple[int, Places, NDArray
 
 def label_map(seg: Segmentation, grid: Grid) -> tuple[NDArray[Any] | None, int]:
     """Return segment numbers (1, I, J, K), or None where they overlap; and how many voxels miss."""
-    array = np.zeros((1, *grid.shape), whole_type(max(label.value for label in seg.labels)))
+    kind = whole_type(max(label.value for label in seg.labels))
+    array = blank((1, *grid.shape), kind, seg.path)
     missed = 0
     for number, where, values, outside in placed(seg, grid):
         there, new = array[0][where], number or values
@@ -162,13 +157,8 @@ def label_map(seg: Segmentation, grid: Grid) -> tuple[NDArray[Any] | None, int]:
 def channel_map(seg: Segmentation, grid: Grid) -> tuple[NDArray[Any], int]:
     """Return one channel a segment (C, I, J, K), and how many voxels miss the grid."""
     channel = {label.value: c for c, label in enumerate(seg.labels)}
-    kind = np.float32 if seg.kind == "FRACTIONAL" else np.uint8
-    try:
-        array = np.zeros((len(channel), *grid.shape), kind)
-    except MemoryError:
-        raise DecodeError(
-            f"{seg.path}: its {len(channel)} overlapping segments need more memory than there is."
-        ) from None
+    kind: type[Any] = np.float32 if seg.kind == "FRACTIONAL" else np.uint8
+    array = blank((len(channel), *grid.shape), kind, seg.path)
     missed = 0
     for number, where, values, outside in placed(seg, grid):
         array[channel[number]][where] = values
@@ -185,19 +175,20 @@ def rtstruct_labels(path: Path, reference: Volume | str | Path | None) -> Volume
         scan, notes = opened(reference, found.referenced)
     notes += found.notes
     rois = found.rois
-    array = np.zeros((1, *scan.shape), whole_type(max((r.label.value for r in rois), default=0)))
+    array = blank((1, *scan.shape), whole_type(max(roi.label.value for roi in rois)), path)
     channels: NDArray[Any] | None = None
     for n, roi in enumerate(rois):
-        mask, said = inside(roi, scan.affine, scan.shape, path)
+        masks, said = inside(roi, scan.affine, scan.shape, path)
         notes += said
-        if channels is None and (array[0][mask] != 0).any():
-            channels = np.zeros((len(rois), *scan.shape), np.uint8)
+        if channels is None and any((array[0, :, :, k][m] != 0).any() for k, m in masks.items()):
+            channels = blank((len(rois), *scan.shape), np.uint8, path)
             for c, earlier in enumerate(rois[:n]):
                 channels[c] = array[0] == earlier.label.value
-        if channels is None:
-            array[0][mask] = roi.label.value
-        else:
-            channels[n] = mask
+        for k, mask in masks.items():
+            if channels is None:
+                array[0, :, :, k][mask] = roi.label.value
+            else:
+                channels[n, :, :, k] = mask
     labels = tuple(roi.label for roi in rois)
     info = replace(
         found.info,
@@ -207,6 +198,17 @@ def rtstruct_labels(path: Path, reference: Volume | str | Path | None) -> Volume
         notes=notes,
     )
     return Volume(array if channels is None else channels, scan.affine, info)
+
+
+def blank(shape: tuple[int, ...], kind: type[Any], path: Path) -> NDArray[Any]:
+    """Return zeros, or say that there is no memory for them."""
+    try:
+        return np.zeros(shape, kind)
+    except (MemoryError, ValueError):  # numpy's word for more bytes than can be counted
+        raise DecodeError(
+            f"{path}: {' × '.join(map(str, shape))} voxels (labels first) need more memory than "
+            "there is."
+        ) from None
 
 
 def counted(labels: Sequence[Label]) -> tuple[Label, ...]:

@@ -59,7 +59,7 @@ def random_map(shape=SHAPE, most=3, seed=0):
     return array.astype(np.uint16)
 
 
-def write_seg(path, files, array, kind, segments=(1, 2, 3), **kwargs):
+def write_seg(path, files, array, kind, segments=(1, 2, 3), colored=True, **kwargs):
     """Write a SEG by highdicom; `array` is (I, J, K) or (C, I, J, K)."""
     hd = pytest.importorskip("highdicom", reason="needs highdicom, which writes the SEGs")
     sources = [pydicom.dcmread(file) for file in files]
@@ -75,7 +75,9 @@ def write_seg(path, files, array, kind, segments=(1, 2, 3), **kwargs):
             codes.SCT.Organ,
             codes.SCT.Liver,
             hd.seg.SegmentAlgorithmTypeValues.MANUAL,
-            display_color=hd.color.CIELabColor.from_rgb(200, 30, 10 * number % 256),
+            display_color=hd.color.CIELabColor.from_rgb(200, 30, 10 * number % 256)
+            if colored
+            else None,
         )
         for number in segments
     ]
@@ -123,6 +125,25 @@ def test_compressed_bits_are_decoded(tmp_path):
         tmp_path / "a.dcm", files, truth, "BINARY", transfer_syntax_uid=JPEG2000Lossless
     )
     assert np.array_equal(read_labels(path, scan).array[0], truth)
+
+
+def test_a_palette_gives_the_colors_that_segments_lack(tmp_path):
+    hd = pytest.importorskip("highdicom", reason="needs highdicom, which writes the SEGs")
+    _, files = write_scan(tmp_path)
+    colors = np.array([[0, 0, 0], [255, 0, 0], [1, 200, 3], [9, 9, 250]], np.uint8)
+    palette = hd.PaletteColorLUTTransformation.from_combined_lut(colors)
+    path = write_seg(
+        tmp_path / "a.dcm",
+        files,
+        random_map(),
+        "LABELMAP",
+        colored=False,
+        palette_color_lut_transformation=palette,
+        icc_profile=None,
+    )
+    found = read_labels(path)
+    assert np.array_equal(found.array[0], random_map())
+    assert [label.color for label in found.info.labels] == [(255, 0, 0), (1, 200, 3), (9, 9, 250)]
 
 
 def test_segment_numbers_above_255_take_16_bits(tmp_path):

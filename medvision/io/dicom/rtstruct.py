@@ -23,6 +23,7 @@ from medvision.io.dicom.seg import code_of, read_dataset
 from medvision.volume import Label, SeriesInfo
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+OPEN = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 ONE_PLANE = 0.1  # slices; contours nearer than this lie in one plane
 FLAT = 0.25  # slices; what a contour may rise and still be parallel to the slices
@@ -136,9 +137,9 @@ def closed_contours(path: Path, roi: Dataset) -> tuple[list[Points], Counter[str
     found: list[Points] = []
     other: Counter[str] = Counter()
     for contour in roi.get("ContourSequence") or []:
-        kind = str(contour.get("ContourGeometricType") or "untyped")
+        kind = str(contour.get("ContourGeometricType") or "")
         if kind not in CLOSED:
-            other[kind] += 1
+            other[kind if kind in OPEN else "other contours"] += 1
             continue
         points = contour_points(contour)
         if len(points) < 3 or not np.isfinite(points).all():
@@ -158,8 +159,10 @@ def contour_points(contour: Dataset) -> Points:
 
 def inside(
     roi: Roi, affine: Affine, shape: tuple[int, int, int], path: Path
-) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Return the voxels (I, J, K) whose centers lie inside a region, and what had to be decided.
+) -> tuple[dict[int, NDArray[np.bool_]], tuple[str, ...]]:
+    """Return which voxels' centers lie inside a region, and what had to be decided.
+
+    By slice k, a mask (I, J) each; slices without contours are left out.
 
     A center is inside when a ray from it crosses the contours of its slice an odd number of times
     (even-odd rule): inner contours are holes, and keyholes close. A center on a contour is inside
@@ -170,7 +173,7 @@ def inside(
     GeometryError
         When a contour is not parallel to the slices, or lies beyond the first or last of them.
     """
-    mask = np.zeros(shape, dtype=bool)
+    masks: dict[int, NDArray[np.bool_]] = {}
     drawn = [np.round(to_voxel(affine, points), ROUNDING) for points in roi.contours]
     heights = np.array([checked_height(c, roi, affine, shape, path) for c in drawn])
     notes: list[str] = []
@@ -180,14 +183,14 @@ def inside(
         one_plane = [n for n in members if abs(heights[n] - nearest) <= ONE_PLANE]
         if len(one_plane) < len(members):
             notes.append("contours lie closer than the slices; the nearest to each was taken")
-        mask[:, :, k] = even_odd([drawn[n][:, :2] for n in one_plane], shape[0], shape[1])
+        masks[k] = even_odd([drawn[n][:, :2] for n in one_plane], shape[0], shape[1])
     slices = np.unique(np.rint(heights))
     if len(slices) > 1 and np.diff(slices).min() > 1:
         notes.append("contours skip slices, which stay empty")
-    if drawn and not mask.any():
+    if drawn and not any(mask.any() for mask in masks.values()):
         notes.append("no voxel center lies inside its contours")
     told = (f"{roi.label.name}: {words}." for words in dict.fromkeys(notes))
-    return mask, tuple(told)
+    return masks, tuple(told)
 
 
 def checked_height(
@@ -231,6 +234,12 @@ def even_odd(contours: Sequence[Points], columns: int, rows: int) -> NDArray[np.
     slope = (x1 - x0)[edge] / (y1 - y0)[edge]
     crossing = np.round(x0[edge] + (row - y0[edge]) * slope, ROUNDING)
     column = np.clip(np.ceil(crossing), 0, columns).astype(int)
-    flips = np.zeros((columns + 1, rows), dtype=np.int64)
-    np.add.at(flips, (column, row), 1)
-    return np.asarray(np.cumsum(flips, axis=0)[:columns] % 2 == 1)
+    mask = np.zeros((columns, rows), dtype=bool)
+    if len(row) == 0:
+        return mask
+    left, right, low, high = column.min(), column.max(), row.min(), row.max() + 1
+    flips = np.zeros((right - left + 1, high - low), dtype=np.int32)
+    np.add.at(flips, (column - left, row - low), 1)
+    # beyond the last crossing all is outside: every contour is closed
+    mask[left:right, low:high] = np.cumsum(flips, axis=0)[:-1] % 2 == 1
+    return mask

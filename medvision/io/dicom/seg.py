@@ -22,7 +22,7 @@ from medvision.errors import DecodeError
 from medvision.geometry import check_affine, flip_ras_lps
 from medvision.io.dicom.referenced import Referenced
 from medvision.io.placing import Plane
-from medvision.volume import Label
+from medvision.volume import Label, SeriesInfo
 
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
@@ -49,7 +49,11 @@ class Segmentation:
     planes: tuple[Plane, ...]  # one a frame, in the order of the file
     numbers: tuple[int, ...]  # segment number of each frame; empty in a label map
     step_mm: float | None  # between slices, as declared
+    most: int  # stored value of a whole fraction
+    background: int  # stored value that stands for no segment
+    syntax: UID  # transfer syntax
     referenced: Referenced
+    info: SeriesInfo
 
     def frames(self) -> Iterator[tuple[Plane, int, NDArray[Any]]]:
         """Yield the place, segment number (0 in a label map) and pixels of each frame.
@@ -71,17 +75,16 @@ class Segmentation:
 
     def stored(self) -> Iterator[NDArray[Any]]:
         """Yield the stored pixels of each frame, (rows, columns)."""
-        syntax = UID(str(self.data.file_meta.TransferSyntaxUID))
         frames: Iterator[NDArray[Any]] | None = None
         for n in range(len(self.planes)):
             with warnings.catch_warnings():  # pydicom's words may repeat a value: not for logs
                 warnings.simplefilter("ignore")
                 try:
-                    frames = frames or decoded(self.data, syntax)
+                    frames = frames or decoded(self.data, self.syntax)
                     frame = next(frames)
                 except Exception:  # pydicom and its plugins raise errors of many kinds
                     raise DecodeError(
-                        f"{self.path}: frame {n + 1} of {len(self.planes)} ({syntax.name}) is "
+                        f"{self.path}: frame {n + 1} of {len(self.planes)} ({self.syntax.name}) is "
                         "missing, cut short, damaged, or needs a decoder: "
                         "pip install 'medvision-toolkit[dicom]'"
                     ) from None
@@ -92,14 +95,12 @@ class Segmentation:
         if self.kind == "BINARY":
             return np.asarray(stored != 0)
         if self.kind == "FRACTIONAL":
-            most = int(self.data.get("MaximumFractionalValue") or 255)
-            if stored.max() > most:
+            if stored.max() > self.most:
                 raise DecodeError(
-                    f"{self.path} holds {stored.max()}; its MaximumFractionalValue is {most}."
+                    f"{self.path} holds {stored.max()}; its MaximumFractionalValue is {self.most}."
                 )
-            return stored.astype(np.float32) / np.float32(most)
-        background = int(self.data.get("PixelPaddingValue") or 0)
-        found = stored if background == 0 else np.where(stored == background, 0, stored)
+            return stored.astype(np.float32) / np.float32(self.most)
+        found = np.where(stored == self.background, 0, stored) if self.background else stored
         unknown = set(np.unique(found).tolist()) - {0} - {label.value for label in self.labels}
         if unknown:
             raise DecodeError(
@@ -169,7 +170,7 @@ def segmentation_of(path: Path, data: Dataset) -> Segmentation:
     """Return what a SEG file says of its segments and frames."""
     kind = str(data.get("SegmentationType", "LABELMAP"))
     if kind not in KINDS:
-        raise DecodeError(f"{path}: SegmentationType is {kind!r}; known are {', '.join(KINDS)}.")
+        raise DecodeError(f"{path}: its SegmentationType is none of {', '.join(KINDS)}.")
     groups = list(data.get("PerFrameFunctionalGroupsSequence") or [])
     count = int(data.get("NumberOfFrames") or 1)
     if not 1 <= count <= MAX_FRAMES or len(groups) != count:
@@ -199,9 +200,20 @@ def segmentation_of(path: Path, data: Dataset) -> Segmentation:
         planes=tuple(plane_of(group, shared, data, path) for group in groups),
         numbers=numbers,
         step_mm=abs(float(step)) if step else None,
+        most=int(data.get("MaximumFractionalValue") or 255),
+        background=background,
+        syntax=UID(str(data.file_meta.TransferSyntaxUID)),
         referenced=Referenced(
             tuple(str(s.SeriesInstanceUID) for s in data.get("ReferencedSeriesSequence") or []),
             str(data.get("FrameOfReferenceUID") or ""),
+        ),
+        info=SeriesInfo(
+            modality="SEG",
+            description=str(data.get("SeriesDescription") or ""),
+            study_uid=str(data.get("StudyInstanceUID") or ""),
+            series_uid=str(data.get("SeriesInstanceUID") or ""),
+            space="scanner",
+            sources=(path,),
         ),
     )
 

@@ -41,7 +41,7 @@ def read_sr(path: Path) -> str:
         try:
             kind = str(data.get("SOPClassUID") or "")
             if not kind.startswith(SR_CLASSES):
-                raise DecodeError(f"{path} is a DICOM file, but no SR (its class: {kind}).")
+                raise DecodeError(f"{path} is a DICOM file, but no SR.")
             lines = container_lines(data, 0)
         except DecodeError:
             raise
