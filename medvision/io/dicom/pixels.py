@@ -38,6 +38,7 @@ from medvision.io.dicom.fragments import Fragment, frame_fragments
 from medvision.io.dicom.headers import Coding
 
 FLOATS = {"float32": "f4", "float64": "f8"}
+MIN_FRAGMENT = 8  # bytes: its tag and length
 WIDTHS = (1, 8, 12, 16, 32, 64)  # bits of a stored value
 
 
@@ -58,10 +59,11 @@ class Pixels:
 
     def __init__(self, coding: Coding) -> None:
         self.coding = coding
-        self.where = pixel_data_of(coding)
         check_coding(coding)
         self.inflated = inflated_of(coding) if coding.syntax == DEFLATED else None
         self.size = coding.path.stat().st_size if self.inflated is None else len(self.inflated)
+        check_size(coding, self.size)
+        self.where = pixel_data_of(coding)
         self.frames: list[list[Fragment]] = []
         if self.where.length == UNDEFINED:
             with self.open() as file:
@@ -73,13 +75,6 @@ class Pixels:
                     coding.frames,
                     coding.offsets,
                 )
-        elif coding.syntax not in NATIVE:
-            raise DecodeError(
-                f"{coding.path} is damaged: it is said to be coded as {coding.syntax_name}, but "
-                "its pixel data is not made of fragments."
-            )
-        else:
-            self.check_length()
 
     def open(self) -> BinaryIO:
         """Open what holds the pixels: the file, or what it was inflated to."""
@@ -89,7 +84,7 @@ class Pixels:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a frame's bytes are an array of whole 16-bit numbers as this machine has them."""
+        """Whether a frame's bytes are an array of whole 16-bit numbers of the machine."""
         coding = self.coding
         return (
             not self.frames
@@ -101,35 +96,6 @@ class Pixels:
     def order(self) -> str:
         """Byte order of native pixels."""
         return ">" if self.coding.big_endian or self.coding.syntax == GE_PRIVATE else "<"
-
-    @cached_property
-    def subsampled(self) -> bool:
-        """Whether two neighbors share their color (native YBR_FULL_422, PS3.3 C.7.6.3.1.2)."""
-        coding = self.coding
-        full = coding.rows * coding.columns * coding.frames * 3 * coding.allocated // 8
-        return (
-            coding.photometric == "YBR_FULL_422"
-            and coding.syntax in NATIVE
-            and (self.where.length < full or self.where.length == UNDEFINED)
-        )
-
-    @cached_property
-    def frame_bits(self) -> int:
-        """Bits of a native frame; one need not end where a byte does."""
-        coding = self.coding
-        samples = 2 if self.subsampled else coding.samples
-        return coding.rows * coding.columns * samples * coding.allocated
-
-    def check_length(self) -> None:
-        """Refuse native pixel data that is shorter than its header promises."""
-        coding = self.coding
-        needed = math.ceil(coding.frames * self.frame_bits / 8)
-        held = max(min(self.where.length, self.size - self.where.start), 0)
-        if held < needed:
-            raise DecodeError(
-                f"{coding.path}: the header promises {coding.frames} × {coding.columns} × "
-                f"{coding.rows} pixels, which take {needed} bytes; its pixel data holds {held}."
-            )
 
     def read(self, start: int, length: int, file: BinaryIO) -> bytearray:
         """Return bytes of the file."""
@@ -154,10 +120,10 @@ class Pixels:
         if not self.is_plain:
             np.copyto(out, self.stored(number), casting="unsafe")
             return
-        with self.open() as file:
-            start = self.where.start + number * (self.frame_bits // 8)
-            self.read_into(start, out.reshape(-1).view(np.uint8).data, file)
         coding = self.coding
+        with self.open() as file:
+            start = self.where.start + number * (frame_bits(coding) // 8)
+            self.read_into(start, out.reshape(-1).view(np.uint8).data, file)
         clear_bits(out, coding.stored, coding.high_bit)
 
     def stored(self, number: int) -> NDArray[Any]:
@@ -168,6 +134,8 @@ class Pixels:
                 return self.native(self.native_bytes(number, file), number)
             data = b"".join(self.read(f.start, f.length, file) for f in self.frames[number])
         if coding.syntax == ENCAPSULATED_UNCOMPRESSED:
+            if len(data) < math.ceil(frame_bits(coding) / 8):
+                raise DecodeError(f"{coding.path}: frame {number + 1} is cut short.")
             return self.native(data, 0)
         values, bits = decode_frame(data, coding)
         kind = "i" if coding.signed else "u"
@@ -176,8 +144,8 @@ class Pixels:
 
     def native_bytes(self, number: int, file: BinaryIO) -> bytearray:
         """Return the bytes in which a native frame lies."""
-        first = number * self.frame_bits // 8
-        end = math.ceil((number + 1) * self.frame_bits / 8)
+        bits = frame_bits(self.coding)
+        first, end = number * bits // 8, math.ceil((number + 1) * bits / 8)
         if self.order == ">" and self.coding.allocated <= 8 and self.is_words:
             # bytes are swapped within words of 16 bits (PS3.5 8.2, A.3)
             low, high = first // 2 * 2, min((end + 1) // 2 * 2, self.size - self.where.start)
@@ -197,14 +165,14 @@ class Pixels:
         if self.where.kind in FLOATS:
             dtype = self.order + FLOATS[self.where.kind]
             return np.frombuffer(data, dtype).reshape(coding.rows, coding.columns)
-        count, first_bit = self.frame_bits // coding.allocated, number * self.frame_bits % 8
+        count, first_bit = frame_bits(coding) // coding.allocated, number * frame_bits(coding) % 8
         if coding.allocated % 8:
             values = unpack_stream(data, coding.allocated, first_bit, count)
         else:
             values = np.frombuffer(data, f"{self.order}u{coding.allocated // 8}", count)
         values = values.astype(f"={'i' if coding.signed else 'u'}{values.itemsize}")
         clear_bits(values, coding.stored, coding.high_bit)
-        if self.subsampled:
+        if is_subsampled(coding):
             return spread_colors(values).reshape(coding.rows, coding.columns, 3)
         if coding.samples == 1:
             return values.reshape(coding.rows, coding.columns)
@@ -228,6 +196,43 @@ def pixel_data_of(coding: Coding) -> PixelData:
     if coding.where is None:
         raise DecodeError(f"{coding.path} has no pixel data.")
     return coding.where
+
+
+def check_size(coding: Coding, size: int) -> None:
+    """Refuse pixel data that its file of `size` bytes, or its length, is too short to hold."""
+    where = pixel_data_of(coding)
+    held = max(size - where.start, 0)
+    if where.length == UNDEFINED:
+        needed = coding.frames * MIN_FRAGMENT
+    elif coding.syntax not in NATIVE:
+        raise DecodeError(
+            f"{coding.path} is damaged: it is said to be coded as {coding.syntax_name}, but its "
+            "pixel data is not made of fragments."
+        )
+    else:
+        held = min(where.length, held)
+        needed = math.ceil(coding.frames * frame_bits(coding) / 8)
+    if held < needed:
+        raise DecodeError(
+            f"{coding.path}: the header promises {coding.frames} × {coding.columns} × "
+            f"{coding.rows} pixels, which take {needed} bytes or more; its pixel data holds {held}."
+        )
+
+
+def frame_bits(coding: Coding) -> int:
+    """Return the bits of a native frame; one need not end where a byte does."""
+    samples = 2 if is_subsampled(coding) else coding.samples
+    return coding.rows * coding.columns * samples * coding.allocated
+
+
+def is_subsampled(coding: Coding) -> bool:
+    """Tell whether two neighbors share their color (native YBR_FULL_422, PS3.3 C.7.6.3.1.2)."""
+    full = coding.rows * coding.columns * coding.frames * 3 * coding.allocated // 8
+    return (
+        coding.photometric == "YBR_FULL_422"
+        and coding.syntax in NATIVE
+        and pixel_data_of(coding).length < full
+    )
 
 
 def check_coding(coding: Coding) -> None:

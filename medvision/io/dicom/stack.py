@@ -20,7 +20,7 @@ from medvision.geometry import Voxels
 from medvision.io.dicom.elements import DEFLATED
 from medvision.io.dicom.grid import SliceGrid
 from medvision.io.dicom.headers import Coding, Frame
-from medvision.io.dicom.pixels import Pixels
+from medvision.io.dicom.pixels import Pixels, check_coding, check_size
 from medvision.io.dicom.rescale import (
     fits_int16,
     is_whole,
@@ -67,8 +67,10 @@ def stack(grid: SliceGrid) -> Voxels:
             f"{MAX_VOXELS} are read."
         )
     work = list(split(grid))
-    for part in work:
-        check_present(part.coding)
+    for part in work:  # before memory is taken for them
+        check_coding(part.coding)
+        if part.coding.syntax != DEFLATED:
+            check_size(part.coding, part.coding.path.stat().st_size)
     try:
         if first.header.color:
             return turned(stack_color(grid, work))
@@ -98,15 +100,6 @@ def split(grid: SliceGrid) -> Iterator[Work]:
         step = len(frames) if codings[path].syntax == DEFLATED else CHUNK
         for start in range(0, len(frames), step):
             yield Work(codings[path], tuple(frames[start : start + step]))
-
-
-def check_present(coding: Coding) -> None:
-    """Refuse pixel data that its file is too short to hold, before memory is taken for it."""
-    where = coding.where
-    if where is None:
-        raise DecodeError(f"{coding.path} has no pixel data.")
-    if coding.syntax != DEFLATED and coding.path.stat().st_size <= where.start:
-        raise DecodeError(f"{coding.path} ends where its pixel data begins.")
 
 
 def is_small(coding: Coding) -> bool:
