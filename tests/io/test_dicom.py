@@ -293,9 +293,20 @@ def test_a_missing_slice_is_named_by_its_neighbors(tmp_path):
     assert paths[4].name in str(error.value)
 
 
-def test_a_slice_that_is_there_twice_is_named(tmp_path):
-    paths = write_series(tmp_path, counted(grid()))
+def test_a_copy_of_a_slice_is_left_out(tmp_path):
+    truth = counted(grid())
+    paths = write_series(tmp_path, truth)
     (tmp_path / "copy").write_bytes(paths[1].read_bytes())
+    found = read_volume(tmp_path)
+    same_in_world(found, truth)
+    assert "1 copies of other images were left out" in found.info.notes[0]
+
+
+def test_another_slice_at_the_same_place_is_named(tmp_path):
+    paths = write_series(tmp_path, counted(grid()))
+    other = pydicom.dcmread(paths[1])
+    other.PixelData = other.PixelData[::-1]
+    other.save_as(tmp_path / "copy")
     with pytest.raises(GeometryError, match="lie where another lies") as error:
         read_volume(tmp_path)
     assert paths[1].name in str(error.value)
@@ -372,7 +383,8 @@ def test_real_files_hold_what_pydicom_decodes(name):
     expected = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(
         data.get("RescaleIntercept", 0)
     )
-    assert np.array_equal(read_volume(path).array[0, :, :, 0].T, expected)
+    rounding = 1 if name == "JPGExtended.dcm" else 0  # of a lossy code: decoders may differ by it
+    assert np.abs(read_volume(path).array[0, :, :, 0].T - expected).max() <= rounding
 
 
 @pytest.mark.parametrize("patient", sorted(T1))

@@ -210,6 +210,130 @@ def test_philips_classic_with_scrambled_numbers(tmp_path):
     agree(read_volume(folder), theirs)
 
 
+def test_philips_enhanced_with_two_counts_of_volumes(tmp_path):
+    truth = scan(6)  # two labels of three phases
+
+    def change(data, groups):
+        philips(data)
+        data.add_new(0x20011018, "SL", truth.shape[2])
+        inner = Dataset()
+        inner.DimensionIndexPointer, inner.FunctionalGroupPointer = 0x00209153, 0x00189118
+        data.DimensionIndexSequence.append(inner)
+        for group in groups:
+            content = group.FrameContentSequence[0]
+            c = int(content.TemporalPositionIndex) - 1
+            indices = [int(v) for v in content.DimensionIndexValues]
+            content.DimensionIndexValues = [*indices[:2], 1 + c // 3, 1 + c % 3]
+            del content.TemporalPositionIndex
+
+    path = write_enhanced(tmp_path / "a.dcm", truth, dimensions="slice", change=change)
+    [theirs], _ = converted([path], tmp_path)
+    agree(read_volume(path), theirs)
+
+
+def test_philips_classic_labels_of_several_phases(tmp_path):
+    truth = scan(6)  # control and label of three phases, phase fastest
+    numbers = np.random.default_rng(1).permutation(30).reshape(6, 5)
+
+    def change(data, c, k):
+        philips(data, 0.5)
+        data.InstanceNumber = int(numbers[c, k]) + 1
+        data.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        data.add_new(0x20011018, "SL", 5)
+        data.add_new(0x20011008, "IS", str(1 + c % 3))
+        data.add_new(0x20051429, "CS", "LABEL" if c // 3 else "CONTROL")
+
+    folder = write_classic(tmp_path / "in", truth, change)
+    found = read_volume(folder).reoriented("RAS")
+    expected = truth.with_array(truth.array * 2).reoriented("RAS")
+    assert np.array_equal(found.array, expected.array)
+
+
+def test_ge_field_map_and_magnitude_of_one_series(tmp_path):
+    truth = scan(2)
+
+    def change(data, c, k):
+        data.Manufacturer = "GE MEDICAL SYSTEMS"
+        data.private_block(0x0019, "GEMS_ACQU_01", create=True)
+        data.private_block(0x0021, "GEMS_RELA_01", create=True)
+        data.add_new(0x0019109E, "LO", "B0map")
+        data.add_new(0x0021104F, "SS", 5)
+        data.add_new(0x00201002, "IS", "10")
+
+    folder = write_classic(tmp_path / "in", truth, change)
+    theirs, _ = converted(sorted(folder.iterdir()), tmp_path)
+    assert len(theirs) == 2
+    for name in ("field map", "magnitude"):
+        ours = read_volume(folder, name)
+        agree(ours, min(theirs, key=lambda t: abs(t.array.sum() - ours.array.sum())))
+
+
+def test_a_siemens_xa_scan_that_was_stopped(tmp_path):
+    truth = scan(3)
+    series = pydicom.uid.generate_uid()
+    for c in range(3):
+        one = truth.with_array(truth.array[c])
+        one = one.cropped((slice(0, 8), slice(0, 10), slice(0, 5 if c < 2 else 2)))
+
+        def change(data, groups, c=c):
+            data.SeriesInstanceUID, data.InstanceNumber = series, c + 1
+
+        write_enhanced(tmp_path / f"{c}.dcm", one, shuffled=False, change=change)
+    assert [s.differs for s in list_series(tmp_path)] == ["5 frames", "2 frames"]
+    assert read_volume(tmp_path, "5 frames").array.shape == (2, 8, 10, 5)
+
+
+def test_mosaics_that_follow_the_head(tmp_path):
+    truth = scan(2, shape=(8, 10, 4))
+    series = pydicom.uid.generate_uid()
+    for c in range(2):
+        sheet = np.block([[truth.array[c, :, :, 2 * r + n].T for n in (0, 1)] for r in (0, 1)])
+        one = truth.with_array(truth.array[c]).cropped((slice(0, 8), slice(0, 10), slice(0, 1)))
+
+        def change(data, k, c=c, sheet=sheet):
+            data.Manufacturer, data.SeriesInstanceUID, data.InstanceNumber = (
+                "SIEMENS",
+                series,
+                c + 1,
+            )
+            data.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+            data.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+            data.add_new(0x0019100A, "US", 4)
+            data.Rows, data.Columns = sheet.shape
+            data.PixelData = np.ascontiguousarray(sheet).tobytes()
+            data.ImagePositionPatient[2] += 0.4 * c
+
+        [path] = write_series(tmp_path / str(c), one, change=change, modality="MR")
+        path.rename(tmp_path / f"{c}.dcm")
+    found = read_volume(tmp_path)
+    assert found.array.shape == (2, 8, 10, 4)
+    assert "moved its slices" in found.info.notes[0]
+
+
+@pytest.mark.parametrize(("spacing", "digits"), [(0.008, 5), (0.625, 1), (1.25, 1), (0.8333, 2)])
+def test_thin_slices_with_rounded_positions(tmp_path, spacing, digits):
+    affine = np.diag([-0.8, -1.2, spacing, 1])
+
+    def change(data, k):
+        data.ImagePositionPatient = [f"{float(v):.{digits}f}" for v in data.ImagePositionPatient]
+
+    write_series(tmp_path, scan(1, affine, (8, 10, 30)), change=change)
+    found = read_volume(tmp_path)
+    assert found.shape == (8, 10, 30)
+    assert found.spacing[2] == pytest.approx(spacing, rel=0.01)
+
+
+def test_one_enhanced_frame_may_leave_all_to_the_shared_groups(tmp_path):
+    truth = scan().cropped((slice(0, 8), slice(0, 10), slice(2, 3)))
+
+    def change(data, groups):
+        data.SharedFunctionalGroupsSequence[0].update(groups[0])
+        del data.PerFrameFunctionalGroupsSequence
+
+    found = read_volume(write_enhanced(tmp_path / "a.dcm", truth, change=change))
+    assert np.allclose(found.affine, truth.affine, atol=1e-4)
+
+
 VECTORS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0.6, 0, 0.8], [0.36, 0.48, -0.8]])
 
 
@@ -236,16 +360,22 @@ def diffusion(maker):
         for tag, value in zip((0x200510B0, 0x200510B1, 0x200510B2), VECTORS[c], strict=True):
             data.add_new(tag, "FL", float(value))
 
+    def canon(data, c, k):
+        x, y, z = VECTORS[c]
+        data.DiffusionBValue, data.InPlanePhaseEncodingDirection = 1000.0 if c else 0.0, "ROW"
+        data.ImageComments = f"b=1000({y:g},{x:g},{z:g})" if c else ""
+
     def standard(data, c, k):
-        data.DiffusionBValue = 1000.0 if c else 0.0
         if c:
+            data.DiffusionBValue = 1000.0
             data.DiffusionGradientOrientation = VECTORS[c].tolist()
 
     writers = {
         "GE MEDICAL SYSTEMS": ge,
         "UIH": uih,
         "Philips Medical Systems": philips_classic,
-        "SIEMENS": standard,
+        "TOSHIBA": standard,
+        "CANON_MEC": canon,
     }
 
     def change(data, c, k):
@@ -256,7 +386,7 @@ def diffusion(maker):
 
 
 @pytest.mark.parametrize(
-    "maker", ["GE MEDICAL SYSTEMS", "UIH", "Philips Medical Systems", "SIEMENS"]
+    "maker", ["GE MEDICAL SYSTEMS", "UIH", "Philips Medical Systems", "TOSHIBA", "CANON_MEC"]
 )
 @pytest.mark.parametrize("plane", sorted(AXES))
 def test_diffusion_directions(tmp_path, maker, plane):

@@ -55,7 +55,7 @@ def decode_frame(data: bytes, coding: Coding) -> tuple[NDArray[Any], int]:
         stream = read_stream(data)
         check_stream(stream, coding)
         values = DECODERS[coding.syntax](data, coding)
-    except DecodeError:
+    except (DecodeError, MemoryError):
         raise
     except Exception as error:  # decoders raise errors of many kinds
         # in the decoder's words when they are ours: others may be long, and say no more

@@ -23,12 +23,13 @@ from medvision.io.dicom.private import (
     PHILIPS_VOLUME,
     diffusion_of,
     is_made_by,
+    is_new_philips,
     three,
 )
+from medvision.io.dicom.rescale import rescale_of
 from medvision.io.dicom.traits import mr_traits, step_of
 
 PLACES = ("StackID", "InStackPositionNumber", "ImagePositionPatient")  # indices of where, not when
-NEW_PHILIPS = 11  # software from which the dimension indices of a file cannot be relied on
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def enhanced_frames(one: Frame, data: Elements, count: int) -> list[Frame]:
         When the groups are not those of the frames.
     """
     groups = data.items("PerFrameFunctionalGroupsSequence")
+    if not groups and count == 1:
+        groups = [Elements(data.path)]  # a single frame may leave all to the shared ones
     if len(groups) != count:
         raise DecodeError(f"{data.path} holds {count} frames and facts of {len(groups)}.")
     shared = data.items("SharedFunctionalGroupsSequence")
@@ -105,7 +108,6 @@ def enhanced_frame(one: Frame, number: int, groups: Groups, dimensions: Dimensio
     """Return one frame, as the standard has it."""
     measures, content = groups.find("PixelMeasuresSequence"), groups.find("FrameContentSequence")
     transform = groups.find("PixelValueTransformationSequence")
-    slope, intercept = (transform.first(name) for name in ("RescaleSlope", "RescaleIntercept"))
     counted = dimensions.volume_of(content.numbers("DimensionIndexValues") or ())
     volume = counted or tuple(
         content.first(name) or 0.0 for name in ("TemporalPositionIndex", "FrameAcquisitionNumber")
@@ -121,7 +123,7 @@ def enhanced_frame(one: Frame, number: int, groups: Groups, dimensions: Dimensio
         slice_step=step_of(measures) or one.slice_step,
         order=(one.order[0], *volume, number),
         volume=volume,
-        rescale=(slope, intercept or 0.0) if slope is not None else one.rescale,
+        rescale=rescale_of([transform, groups.own, *groups.shared]) or one.rescale,
         seconds=seconds_of(content, groups),
     )
 
@@ -163,6 +165,17 @@ def frame_of_standard(frame: Frame, data: Elements, groups: Groups) -> Frame:
     )
 
 
+def new_philips_volume(own: Elements, groups: Groups) -> tuple[float, ...]:
+    """Return the numbers that count volumes in a Philips file from release 11 on, slowest first."""
+    indices = groups.find("FrameContentSequence").numbers("DimensionIndexValues") or ()
+    third, fourth = (*indices, 0.0, 0.0, 0.0, 0.0)[2:4]
+    time = own.first("TemporalPositionIdentifier") or own.first(PHILIPS_TIME) or 0.0
+    numbers = [own.first(tag) or 0.0 for tag in (PHILIPS_GRADIENT, PHILIPS_B_NUMBER)]
+    label = own.text(PHILIPS_LABEL)
+    kind = float(label.startswith("LABEL")) if label else third
+    return (time, fourth, *numbers, kind, own.first(PHILIPS_PHASE) or 0.0)
+
+
 def frame_of_philips(frame: Frame, data: Elements, groups: Groups) -> Frame:
     """Return a frame of a Philips file, which says more in a sequence of its own.
 
@@ -172,15 +185,11 @@ def frame_of_philips(frame: Frame, data: Elements, groups: Groups) -> Frame:
     said, own = frame_of_standard(frame, data, groups), groups.find(PHILIPS_FRAME)
     if said.header.modality != "MR":
         return said
-    release = data.text("SoftwareVersions").split(".")[0]
     volume = said.volume
-    if own.first(PHILIPS_VOLUME):
+    if is_new_philips(data):
+        volume = new_philips_volume(own, groups)
+    elif own.first(PHILIPS_VOLUME):
         volume = (own.first(PHILIPS_VOLUME) or 0.0,)
-    elif release.isdigit() and int(release) >= NEW_PHILIPS:
-        time = own.first("TemporalPositionIdentifier") or own.first(PHILIPS_TIME) or 0.0
-        numbers = [own.first(tag) or 0.0 for tag in (PHILIPS_GRADIENT, PHILIPS_B_NUMBER)]
-        label = float(own.text(PHILIPS_LABEL).startswith("LABEL"))
-        volume = (time, *numbers, label, own.first(PHILIPS_PHASE) or 0.0)
     b_value, direction = said.b_value, said.b_vector
     if b_value is None:
         b_value, direction = diffusion_of(own)

@@ -20,6 +20,7 @@ from medvision.io.dicom.private import (
     part_of,
     volume_key,
 )
+from medvision.io.dicom.rescale import rescale_of
 from medvision.io.dicom.traits import step_of, traits_of
 
 MAX_FRAMES = 100_000
@@ -47,7 +48,7 @@ def frames_in(data: Elements) -> list[Frame] | NoImage:
     count = header.coding.frames
     if not 1 <= count <= MAX_FRAMES:
         raise DecodeError(f"{header.path} claims {count} frames; 1 to {MAX_FRAMES} can be read.")
-    if "PerFrameFunctionalGroupsSequence" in data:
+    if any(f"{whose}FunctionalGroupsSequence" in data for whose in ("PerFrame", "Shared")):
         return enhanced_frames(one, data, count)
     if count > 1:
         return stored_frames(one, data, count)
@@ -64,7 +65,6 @@ def single_frame(header: Header, data: Elements) -> Frame:
     if "ImagePositionPatient" not in data and data.items("DetectorInformationSequence"):
         place = data.items("DetectorInformationSequence")[0]  # PS3.3 C.8.4.11: nuclear medicine
     b_value, direction = diffusion_of(data)
-    slope, intercept = data.first("RescaleSlope"), data.first("RescaleIntercept")
     philips = header.modality == "MR" and is_made_by(data, "philips")
     number = data.whole("ImageIndex") if header.modality == "PT" else None  # PS3.3 C.8.9.4.1.9
     return Frame(
@@ -80,7 +80,7 @@ def single_frame(header: Header, data: Elements) -> Frame:
         order=(header.instance_number if number is None else number, 0),
         volume=volume_key(data),
         traits=traits_of(header, data, part_of(data)),
-        rescale=(1.0 if slope is None else slope, intercept or 0.0),
+        rescale=rescale_of([data]) or (1.0, 0.0),
         scale=data.first(PHILIPS_SCALE) if philips else None,
         seconds=seconds_of(data),
         b_value=b_value,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medvision.errors import GeometryError
 from medvision.geometry import Affine, check_affine, flip_ras_lps
 from medvision.io.dicom.headers import Frame
-from medvision.io.dicom.places import places_of, volumes_of
+from medvision.io.dicom.places import by_file, places_of, volumes_of
 
 GAP_TOLERANCE = 0.01  # relative to the usual gap
 MIN_TOLERANCE = 0.025  # mm; positions are often written with two digits
@@ -63,11 +63,18 @@ def grid_of(frames: Sequence[Frame], uneven: bool = False) -> SliceGrid:
     along_row, along_column = np.reshape(first.cosines, (2, 3))
     check_cosines(first, along_row, along_column)
     normal = np.cross(along_row, along_column)
-    channels = volumes_of(places_of(frames, normal))
+    notes: list[str] = []
+    moved = by_file(frames, normal) if follows_motion(frames) else None
+    if moved:
+        channels = moved
+        notes.append("The scanner moved its slices between volumes; the first says where they lie.")
+    else:
+        places, decided = places_of(frames, normal)
+        channels = volumes_of(places)
+        notes += [decided] if decided else []
     ordered = channels[0]
     positions = np.array([f.position for f in ordered], dtype=np.float64)  # (K, 3) LPS mm
     distances = (positions - positions[0]) @ normal  # mm
-    notes: list[str] = []
     if len(ordered) == 1:
         step = normal * (first.slice_step or 1.0)
         if first.slice_step is None:
@@ -83,7 +90,7 @@ def grid_of(frames: Sequence[Frame], uneven: bool = False) -> SliceGrid:
             notes.append(
                 f"The slices are stacked at a tilt of {tilt:.1f}°, which the affine keeps."
             )
-        for channel in channels:
+        for channel in channels[:1] if moved else channels:
             check_straight(channel, positions[0], way, distances / distances[-1])
         if problem:
             return SliceGrid(
@@ -95,6 +102,14 @@ def grid_of(frames: Sequence[Frame], uneven: bool = False) -> SliceGrid:
             )
     affine, known = slice_affine(first, step, positions[0], notes)
     return SliceGrid(channels, affine, known, tuple(notes))
+
+
+def follows_motion(frames: Sequence[Frame]) -> bool:
+    """Tell whether mosaics of one series lie apart: the scanner followed the patient's head."""
+    firsts = [f.position for f in frames if f.tile == 0]
+    return len(firsts) > 1 and bool(
+        np.ptp(np.asarray(firsts, dtype=np.float64), axis=0).max() > 1e-3
+    )
 
 
 def slice_affine(
@@ -230,11 +245,12 @@ def gap_problem(frames: Sequence[Frame], distances: NDArray[np.float64]) -> str:
     of them lie where an even spacing puts them.
     """
     gaps, usual = np.diff(distances), usual_gap(distances)
-    even = np.linspace(distances[0], distances[-1], len(distances))
-    rounded = np.abs(distances - even).max() <= ROUNDING / 2 + 0.01
+    count = np.arange(len(distances))
+    line = np.polyval(np.polyfit(count, distances, 1), count)
+    rounded = np.abs(distances - line).max() <= ROUNDING
     tolerance = max(MIN_TOLERANCE, GAP_TOLERANCE * usual)
     if rounded:
-        tolerance = max(tolerance, min(ROUNDING + 0.01, usual / 4))
+        tolerance = max(tolerance, min(2 * ROUNDING - 0.01, usual / 4))
     off = np.flatnonzero(np.abs(gaps - usual) > tolerance)
     if len(off) == 0:
         return ""

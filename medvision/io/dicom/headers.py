@@ -10,6 +10,7 @@ from pydicom.uid import UID
 
 from medvision.errors import DecodeError
 from medvision.io.dicom.elements import Elements, PixelData
+from medvision.io.dicom.suv import pet_unit
 
 MAX_SIDE = 1 << 16  # pixels: Rows and Columns are 16-bit numbers
 
@@ -220,11 +221,14 @@ def padding_of(data: Elements) -> tuple[float, float] | None:
 
 
 def unit_of(data: Elements) -> str:
-    """Return ``"HU"`` for CT, whose values are so by definition, unless the file says otherwise.
+    """Return the unit of the values: ``"HU"`` for CT by definition, that of PET as it says.
 
-    DICOM PS3.3 C.8.2.1.1: CT of image type ORIGINAL is in Hounsfield units after rescaling.
+    DICOM PS3.3 C.8.2.1.1: CT of image type ORIGINAL is in Hounsfield units after rescaling, unless
+    the file says otherwise.
     """
     said, modality = data.text("RescaleType"), data.text("Modality")
+    if modality == "PT":
+        return pet_unit(data)
     if modality == "CT":
         return "HU" if said in ("", "HU") else "" if said == "US" else said
     return ""

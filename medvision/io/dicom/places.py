@@ -8,6 +8,7 @@ place.
 
 from __future__ import annotations
 
+import filecmp
 from collections import Counter
 from collections.abc import Sequence
 
@@ -23,26 +24,27 @@ Places = list[list[Frame]]  # [place along the normal][image]
 Volumes = tuple[tuple[Frame, ...], ...]  # [channel][slice]
 
 
-def places_of(frames: Sequence[Frame], normal: NDArray[np.float64]) -> Places:
-    """Return the images of each place along the normal, lowest place first.
+def places_of(frames: Sequence[Frame], normal: NDArray[np.float64]) -> tuple[Places, str]:
+    """Return the images of each place along the normal, lowest place first, and what was decided.
 
     Raises
     ------
     GeometryError
-        When an image is there twice, or some places have fewer images than others.
+        When two images claim to be one, or some places have fewer images than others.
     """
     distances = np.array([f.position for f in frames], dtype=np.float64) @ normal  # mm
     order = np.argsort(distances, kind="stable")
+    near = min(SAME_PLACE, (frames[0].slice_step or 1.0) / 4)
     places: Places = []
     last = -np.inf
     for i in order:
-        if distances[i] - last > SAME_PLACE:
+        if distances[i] - last > near:
             places.append([])
         places[-1].append(frames[i])
         last = distances[i]
-    check_copies(places)
+    places, note = without_copies(places)
     check_counts(places)
-    return places
+    return places, note
 
 
 def volumes_of(places: Places) -> Volumes:
@@ -53,17 +55,36 @@ def volumes_of(places: Places) -> Volumes:
     return by_order(places) or by_key(places) or by_rank(places)
 
 
+def by_file(frames: Sequence[Frame], normal: NDArray[np.float64]) -> Volumes | None:
+    """Return the volumes of mosaics, one a file, wherever the scanner moved its slices between."""
+    files: dict[object, list[Frame]] = {}
+    for frame in frames:
+        files.setdefault(frame.header.path, []).append(frame)
+    tiles = sorted(files.values(), key=lambda t: t[0].order)
+    if frames[0].tile is None or len({len(t) for t in tiles}) > 1:
+        return None
+
+    def along(frame: Frame) -> float:
+        return float(np.asarray(frame.position) @ normal)
+
+    return tuple(tuple(sorted(t, key=along)) for t in tiles)
+
+
 def by_order(places: Places) -> Volumes | None:
-    """Return volumes where the order of the images runs through all places, time and again."""
+    """Return volumes where the images run through all places, time and again the same way."""
     numbered = sorted(
         ((frame, n) for n, place in enumerate(places) for frame in place),
         key=lambda pair: pair[0].order,
     )
+    way = [n for _, n in numbered[: len(places)]]
+    if len(set(way)) < len(way):
+        return None
     volumes = []
     for start in range(0, len(numbered), len(places)):
-        volume = {n: frame for frame, n in numbered[start : start + len(places)]}
-        if len(volume) < len(places):
+        run = numbered[start : start + len(places)]
+        if [n for _, n in run] != way:
             return None
+        volume = {n: frame for frame, n in run}
         volumes.append(tuple(volume[n] for n in range(len(places))))
     return tuple(volumes)
 
@@ -103,15 +124,29 @@ def check_counts(places: Places) -> None:
     )
 
 
-def check_copies(places: Sequence[Sequence[Frame]]) -> None:
-    """Refuse an image that is there twice: the same instance in two files."""
+def without_copies(places: Places) -> tuple[Places, str]:
+    """Drop files that are there twice, byte for byte, and say so.
+
+    Raises
+    ------
+    GeometryError
+        When two files claim to be one image (SOPInstanceUID) and differ.
+    """
+    kept, dropped = [], []
     for place in places:
-        seen: dict[tuple[str, int], Frame] = {}
+        seen: dict[tuple[str, int, int | None], Frame] = {}
         for frame in place:
-            uid = frame.header.instance_uid
-            twin = seen.setdefault((uid, frame.number), frame)
-            if uid and twin is not frame:
+            key = (frame.header.instance_uid, frame.number, frame.tile)
+            twin = seen.setdefault(key, frame) if key[0] else frame
+            if twin is frame:
+                continue
+            if not filecmp.cmp(twin.header.path, frame.header.path, shallow=False):
                 raise GeometryError(
-                    f"{twin.name} and {frame.name} lie where another lies: they are the same "
-                    "image twice (SOPInstanceUID)."
+                    f"{twin.name} and {frame.name} lie where another lies: they are one image "
+                    "(SOPInstanceUID) with different content."
                 )
+            dropped.append(frame)
+        kept.append([f for f in place if not any(f is d for d in dropped)])
+    if not dropped:
+        return places, ""
+    return kept, f"{len(dropped)} copies of other images were left out, such as {dropped[0].name}."

@@ -19,12 +19,14 @@ SIEMENS_B, SIEMENS_DIRECTION, SIEMENS_TILES = 0x0019100C, 0x0019100E, 0x0019100A
 SIEMENS_CSA, SIEMENS_TIMES = 0x00291010, 0x00191029
 GE_B, GE_PART, GE_RUN = 0x00431039, 0x0043102F, 0x001910A2
 GE_DIRECTION = (0x001910BB, 0x001910BC, 0x001910BD)  # along frequency, phase, slice
+GE_SEQUENCE, GE_SEQUENCE_INSIDE, GE_PLACES = 0x0019109C, 0x0019109E, 0x0021104F
 PHILIPS_B, PHILIPS_DIRECTION = 0x20011003, (0x200510B0, 0x200510B1, 0x200510B2)
 PHILIPS_SCALE, PHILIPS_FRAME = 0x2005100E, 0x2005140F
 PHILIPS_PHASE, PHILIPS_LABEL, PHILIPS_TIME = 0x20011008, 0x20051429, 0x20051063
 PHILIPS_B_NUMBER, PHILIPS_GRADIENT, PHILIPS_VOLUME = 0x20051412, 0x20051413, 0x20051596
 UIH_B, UIH_DIRECTION, UIH_TILES, UIH_SLICES = 0x00651009, 0x00651037, 0x00651050, 0x00651051
 PARTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
+NEW_PHILIPS = 11  # software release
 CANON_DIFFUSION = re.compile(r"b=([\d.]+)\(([-\d.]+),([-\d.]+),([-\d.]+)\)")
 
 Direction = tuple[float, ...] | None
@@ -43,6 +45,12 @@ class Siemens:
 def is_made_by(data: Elements, maker: str) -> bool:
     """Tell whether a file names a maker, such as ``"philips"``."""
     return data.text("Manufacturer").lower().startswith(maker)
+
+
+def is_new_philips(data: Elements) -> bool:
+    """Tell whether a file is of a Philips release whose own numbers count volumes another way."""
+    release = data.text("SoftwareVersions").split(".")[0]
+    return release.isdigit() and int(release) >= NEW_PHILIPS
 
 
 def siemens(data: Elements, tag: int) -> tuple[float, ...] | None:
@@ -160,13 +168,11 @@ def ge_diffusion(data: Elements, cosines: Direction) -> tuple[float | None, Dire
     parts = [data.first(tag) for tag in GE_DIRECTION]
     if None in parts or cosines is None:
         return b_value, None
-    x, y, z = (float(p or 0.0) for p in parts)
-    if data.text("InPlanePhaseEncodingDirection") == "ROW":
-        x, y = y, -x
-    length = float(np.linalg.norm([x, y, z]))
+    vector = tuple(float(p or 0.0) for p in parts)
+    length = float(np.linalg.norm(vector))
     if 0.03 < length < 0.97:
         b_value = 5.0 * max(1, round(b_value * length**2 / 5))
-    return b_value, image_axes_to_patient(x, y, z, cosines)
+    return b_value, encoding_to_patient(vector, data, cosines)
 
 
 def canon_direction(data: Elements, cosines: Direction) -> Direction:
@@ -175,14 +181,23 @@ def canon_direction(data: Elements, cosines: Direction) -> Direction:
     if not found or cosines is None:
         return None
     y, x, z = (float(v) for v in found.groups()[1:])
-    return image_axes_to_patient(x, y, z, cosines)
+    return encoding_to_patient((x, y, z), data, cosines)
 
 
-def image_axes_to_patient(x: float, y: float, z: float, cosines: tuple[float, ...]) -> Direction:
-    """Turn GE's frequency, phase and slice axes into LPS; their signs depend on the plane."""
+def encoding_to_patient(
+    vector: tuple[float, ...], data: Elements, cosines: tuple[float, ...]
+) -> Direction:
+    """Turn frequency, phase and slice encoding, as GE counts them, into LPS.
+
+    Their signs along rows, columns and the normal depend on the plane, as dcm2niix has it.
+    """
+    x, y, z = vector
     row, column = np.reshape(cosines, (2, 3))
     plane = int(np.abs(np.cross(row, column)).argmax())  # 0 sagittal, 1 coronal, 2 axial
     signs = ((1, 1, -1), (-1, 1, 1), (-1, -1, 1))[plane]
+    if data.text("InPlanePhaseEncodingDirection") == "ROW":
+        x, y = y, -x
+        signs = (1, -1, 1) if plane == 1 else signs
     return in_patient(tuple(np.multiply(signs, (x, y, z)).tolist()), cosines)
 
 
@@ -193,7 +208,9 @@ def volume_key(data: Elements) -> tuple[float, ...]:
     if is_made_by(data, "ge"):
         key.append(data.first(GE_RUN) or 0.0)
     if is_made_by(data, "philips"):
-        tags = (PHILIPS_TIME, PHILIPS_VOLUME, PHILIPS_B_NUMBER, PHILIPS_GRADIENT, PHILIPS_PHASE)
-        key += [data.first(tag) or 0.0 for tag in tags]
+        key.append(data.first(PHILIPS_TIME) or 0.0)
+        key.append(0.0 if is_new_philips(data) else data.first(PHILIPS_VOLUME) or 0.0)
+        key += [data.first(tag) or 0.0 for tag in (PHILIPS_B_NUMBER, PHILIPS_GRADIENT)]
         key.append(float(data.text(PHILIPS_LABEL).startswith("LABEL")))
+        key.append(data.first(PHILIPS_PHASE) or 0.0)
     return tuple(key)

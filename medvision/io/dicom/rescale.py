@@ -91,6 +91,20 @@ def padding_values(frame: Frame) -> tuple[float, float] | None:
     return min(first, last), max(first, last)
 
 
+def rescale_of(groups: list[Elements]) -> tuple[float, float] | None:
+    """Return slope and intercept from stored values to values; None where nothing is said.
+
+    Those of the modality (PS3.3 C.11.1) come first; a Real World Value Mapping speaks where there
+    are none.
+    """
+    for group in groups:
+        slope, intercept = group.first("RescaleSlope"), group.first("RescaleIntercept")
+        if slope is not None or intercept is not None:
+            return 1.0 if slope is None else slope, intercept or 0.0
+    mapped = real_world_value(groups)
+    return mapped[:2] if mapped else None
+
+
 def real_world_value(groups: list[Elements]) -> tuple[float, float, str] | None:
     """Return slope, intercept and unit of the first linear Real World Value Mapping.
 

@@ -43,10 +43,9 @@ class Series:
 
     def __str__(self) -> str:
         what = self.description or "(no description)"
-        return (
-            f"{self.label:>6}  {self.modality or '?':<3} {what}"
-            f"{f' [{self.differs}]' if self.differs else ''}, {len(self.frames)} image{'s' * (len(self.frames) != 1)}, {self.uid}"
-        )
+        differs = f" [{self.differs}]" if self.differs else ""
+        images = "1 image" if len(self.frames) == 1 else f"{len(self.frames)} images"
+        return f"{self.label:>6}  {self.modality or '?':<3} {what}{differs}, {images}, {self.uid}"
 
 
 def list_series(path: Path, files: Sequence[Path] | None = None) -> list[Series]:

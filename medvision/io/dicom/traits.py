@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medvision.io.dicom.elements import Elements
 from medvision.io.dicom.headers import Header
+from medvision.io.dicom.private import GE_PLACES, GE_SEQUENCE, GE_SEQUENCE_INSIDE, is_made_by
 
 PART_NAMES = {"P": "phase", "R": "real", "I": "imaginary"}
 CHEMICAL_SHIFT = {  # ImageType of separated fat and water
@@ -25,18 +26,35 @@ def traits_of(header: Header, data: Elements, part: str) -> Traits:
     """Return the traits of a file: slices that differ in one are not stacked."""
     coding, words = header.coding, header.image_type
     traits = {
+        # a scan that was stopped leaves a file with fewer frames than those before it
+        "frames": f"{coding.frames} frames" if coding.frames > 1 else "",
         "size": f"{coding.columns} × {coding.rows}",
         "color": "color" if header.color else "gray",
         "origin": "derived" if words[:1] == ("DERIVED",) else "original",
     }
     if header.modality == "MR":
+        if is_made_by(data, "ge"):
+            traits["map"] = ge_map(header, data)
         shift = [CHEMICAL_SHIFT[w] for w in words[2:] if w in CHEMICAL_SHIFT]
         traits |= mr_traits(
             part, data.first("EchoTime"), data.first("RepetitionTime"), data.first("FlipAngle")
         )
-        traits["protocol"] = data.text("ProtocolName")
+        traits["protocol"] = data.text("ProtocolName") or header.description
+        traits["echo number"] = f"echo {data.text('EchoNumbers')}" if "EchoNumbers" in data else ""
         traits["tissue"] = shift[0] if shift else "all tissue"
     return tuple(traits.items())
+
+
+def ge_map(header: Header, data: Elements) -> str:
+    """Return what an image of GE's B0 mapping is: the first half maps the field, in Hz.
+
+    The series then has more places in all than there are in the field.
+    """
+    named = "b0map" in f"{data.text(GE_SEQUENCE)} {data.text(GE_SEQUENCE_INSIDE)}".lower()
+    places, in_all = data.first(GE_PLACES), data.first("ImagesInAcquisition")
+    if not named or not places or not in_all or places >= in_all:
+        return ""
+    return "field map" if header.instance_number <= places else "magnitude"
 
 
 def mr_traits(
@@ -53,5 +71,5 @@ def mr_traits(
 
 def step_of(data: Elements) -> float | None:
     """Return the distance between slices, or the thickness where that is all there is."""
-    found = data.first("SpacingBetweenSlices") or data.first("SliceThickness")
-    return abs(found) if found else None
+    spacing, thickness = data.first("SpacingBetweenSlices"), data.first("SliceThickness")
+    return spacing if spacing and spacing > 0 else abs(thickness) if thickness else None

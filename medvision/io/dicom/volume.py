@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from medvision.geometry import check_affine, flip_ras_lps
+from medvision.io.dicom.elements import read_elements
 from medvision.io.dicom.grid import SliceGrid, grid_of, usual_gap
 from medvision.io.dicom.series import choose_series, list_series
 from medvision.io.dicom.stack import stack
+from medvision.io.dicom.suv import SUVBW, suvbw_factor
 from medvision.resample import evenly_spaced, straightened
 from medvision.volume import SeriesInfo, Volume, Window
 
@@ -21,6 +23,7 @@ def read_dicom(
     series: str | None = None,
     *,
     files: Sequence[Path] | None = None,
+    suv: bool = False,
     resample: bool = False,
 ) -> Volume:
     """Read one series of a folder, or one file.
@@ -36,6 +39,8 @@ def read_dicom(
         UID, number or part of the description of the series, needed when there are several.
     files : sequence of Path, optional
         Only these files; `path` then names them in errors.
+    suv : bool
+        Turn the values of a PET into SUV by body weight (g/ml).
     resample : bool
         Interpolate slices that are missing or unevenly spaced, and bring a stack that was taken
         with a tilted gantry onto right angles; ``info.notes`` say so. Without it the first is an
@@ -54,7 +59,16 @@ def read_dicom(
     chosen = choose_series(path, list_series(path, files), series)
     grid = grid_of(chosen.frames, uneven=resample)
     volume = Volume(stack(grid), grid.affine, info_of(grid))
+    if suv:
+        volume = as_suv(volume, grid)
     return straightened(with_even_slices(volume, grid)) if resample else volume
+
+
+def as_suv(volume: Volume, grid: SliceGrid) -> Volume:
+    """Return a PET volume in SUV by body weight."""
+    factor = suvbw_factor(read_elements(grid.frames[0][0].header.path))
+    array = volume.array.astype(np.float32) * np.float32(factor)
+    return Volume(array, volume.affine, replace(volume.info, unit=SUVBW, window=None))
 
 
 def with_even_slices(volume: Volume, grid: SliceGrid) -> Volume:
@@ -117,13 +131,17 @@ def b_values_of(grid: SliceGrid) -> tuple[float, ...]:
     """Return the diffusion weighting of each channel in s/mm²; empty where there is none."""
     values = [channel[0].b_value for channel in grid.frames]
     known = [v for v in values if v is not None]
-    return tuple(known) if len(known) == len(values) else ()
+    if not any(known) and len(known) < len(values):
+        return ()
+    return tuple(v or 0.0 for v in values)  # some leave it out where it is 0
 
 
 def b_vectors_of(grid: SliceGrid) -> tuple[tuple[float, float, float], ...]:
     """Return the gradient direction of each channel in RAS; zeros where nothing is weighted."""
     if not b_values_of(grid):
         return ()
-    vectors = [channel[0].b_vector or (0.0, 0.0, 0.0) for channel in grid.frames]
+    none = (0.0, 0.0, 0.0)
+    firsts = [channel[0] for channel in grid.frames]
+    vectors = [(f.b_vector or none) if f.b_value else none for f in firsts]
     ras = np.asarray(vectors) @ flip_ras_lps(np.eye(4))[:3, :3] + 0.0  # no -0
     return tuple((x, y, z) for x, y, z in ras.tolist())

@@ -9,7 +9,7 @@ SliceThickness SpacingBetweenSlices
 ImagePositionPatient ImageOrientationPatient PatientOrientation FrameOfReferenceUID ImageComments
 InPlanePhaseEncodingDirection TriggerTime FrameReferenceTime ImageIndex
 PixelSpacing ImagerPixelSpacing GridFrameOffsetVector
-DetectorInformationSequence NumberOfSlices SliceVector
+DetectorInformationSequence NumberOfSlices SliceVector ImagesInAcquisition
 Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration
 BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit
 WindowCenter WindowWidth RescaleSlope RescaleIntercept RescaleType ModalityLUTSequence
@@ -48,6 +48,9 @@ PRIVATE_VRS = {
     0x001910BD: "DS",
     0x0043102F: "SS",  # GE: 0 magnitude, 1 phase, 2 real, 3 imaginary
     0x00431039: "IS",  # GE: b-value, first of four
+    0x0019109C: "LO",  # GE: the sequence, and its name inside
+    0x0019109E: "LO",
+    0x0021104F: "SS",  # GE: places in the field
     0x001910A2: "SL",  # GE: number of the run
     0x20011003: "FL",  # Philips: b-value
     0x20011008: "IS",  # Philips: phase of the heart, or of ASL
