@@ -80,8 +80,9 @@ def write_enhanced(
     """Write a Volume as one Enhanced MR file: a frame a slice and channel.
 
     Channels are moments in time (TemporalPositionIndex); each frame's stored values are the
-    volume's divided by `slope`. `dimensions` names the dimension index that comes first: ``"slice"``
-    or ``"time"``; none are written when it is empty. `change` may edit the data set and the groups.
+    volume's divided by `slope`. `dimensions` names the dimension index that comes first:
+    ``"slice"`` or ``"time"``; none are written when it is empty. `change` may edit the data set and
+    the groups.
     """
     lps, spacing = flip_ras_lps(volume.affine), spacing_of(volume.affine)
     channels, _, _, slices = volume.array.shape
