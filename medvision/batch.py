@@ -94,7 +94,7 @@ def run_job(
     clock = Clock()
     source = str(job.source)
     try:
-        study = read_study(job.source, job.series, job.case_id)
+        study = read_study(job.study or job.source, job.series, job.case_id)
         clock.lap("read")
         prediction = predictor.predict(study, job.box)
         clock.lap("predict")

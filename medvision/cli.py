@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from medvision.cli_datasets import datasets_app
+from medvision.cli_files import add_file_commands
 from medvision.errors import MedvisionError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(datasets_app, name="datasets")
+add_file_commands(app)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[
@@ -112,7 +114,7 @@ def predict(
         import torch
 
         torch.set_num_threads(threads)
-    jobs = plan_jobs(inputs, out, series, boxes)
+    jobs = plan_jobs(inputs, out, series, boxes, not quiet)
     predictor = load_predictor(model, device)
     formats = [name.strip() for name in outputs.split(",") if name.strip()]
     outcomes = run_batch(
@@ -125,29 +127,6 @@ def predict(
     else:
         print_outcomes(outcomes, predictor.spec.class_names, out)
     raise typer.Exit(int(any(outcome.failed for outcome in outcomes)))
-
-
-@app.command()
-def info(
-    inputs: Annotated[list[Path], typer.Argument(help="Scans, or folders of many studies.")],
-) -> None:
-    """List every series, from its headers: size, spacing, orientation, and what is wrong with it.
-
-    Exits with 1 if any cannot be read.
-
-    Example:
-
-      medvision info scans/
-    """
-    from medvision.io import find_studies
-    from medvision.io.facts import scan_facts
-    from medvision.progress import track
-    from medvision.tables import print_facts
-
-    refs = find_studies(inputs)
-    facts = [one for ref in track(refs, "Read headers", len(refs)) for one in scan_facts(ref)]
-    print_facts(facts)
-    raise typer.Exit(int(any(one.problem for one in facts)))
 
 
 @app.command()

@@ -9,7 +9,8 @@ from typing import Any
 
 from medvision.geometry import Box
 from medvision.io import find_studies
-from medvision.io.folder import safe_name
+from medvision.io.names import safe_name
+from medvision.study import StudyRef
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Job:
     source: Path
     series: str | None = None
     box: Box | None = None
+    study: StudyRef | None = None  # what was found at `source`, which may hold others
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,24 @@ class Outcome:
 
 
 def plan_jobs(
-    inputs: Sequence[Path], out: Path, series: str | None = None, boxes: Sequence[Box] = ()
+    inputs: Sequence[Path],
+    out: Path,
+    series: str | None = None,
+    boxes: Sequence[Box] = (),
+    show: bool = False,
 ) -> list[Job]:
-    """Find the studies of `inputs` and pair each with each box; none means the whole scan."""
+    """Find the studies of `inputs` and pair each with each box; none means the whole scan.
+
+    A study without an image, such as a report, is a job only where there is nothing else.
+    """
     jobs = []
-    for ref in find_studies(inputs, skip=[out]):
+    found = find_studies(inputs, skip=[out], show=show)
+    scans = [ref for ref in found if any(one.role == "image" for one in ref.series)]
+    for ref in scans or found:
         case_id = ref.case_id if series is None else f"{ref.case_id}_{safe_name(series)}"
         if not boxes:
-            jobs.append(Job(case_id, ref.path, series))
+            jobs.append(Job(case_id, ref.path, series, None, ref))
         for number, box in enumerate(boxes, start=1):
             name = box.name if [b.name for b in boxes].count(box.name) == 1 else f"box-{number}"
-            jobs.append(Job(f"{case_id}_{name}", ref.path, series, box))
+            jobs.append(Job(f"{case_id}_{name}", ref.path, series, box, ref))
     return jobs

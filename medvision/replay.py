@@ -13,6 +13,7 @@ from medvision.batch import run_batch
 from medvision.checkpoint import model_hash
 from medvision.errors import DecodeError, SeriesError, SpecError
 from medvision.geometry import Box
+from medvision.io import find_studies
 from medvision.jobs import Job
 from medvision.predictor import load_predictor
 from medvision.run_card import read_run_card
@@ -50,11 +51,6 @@ def replay(
         jobs = [job_of(case) for case in cases.values()]
     except (KeyError, TypeError, ValueError) as error:
         raise DecodeError(f"{card_path} is no run card that can be repeated: {error}.") from None
-    gone = [str(job.source) for job in jobs if not job.source.exists()]
-    if gone:
-        raise SeriesError(
-            f"{gone[0]} is not here: start replay in the folder where the run was started."
-        )
     if model_hash(find_model(given)) != sha256:
         raise SpecError(f"Model {given!r} is not that of the run card: its SHA-256 differs.")
     torch.set_num_threads(threads)
@@ -73,7 +69,15 @@ def job_of(case: dict[str, Any]) -> Job:
     box = case["box"]
     if box is not None:
         box = Box(tuple(box["low"]), tuple(box["high"]), box["name"], box["space"])
-    return Job(case["case_id"], Path(case["source"]), case["series"], box)
+    source, uid = Path(case["source"]), case.get("study_uid", "")
+    try:
+        found = find_studies(source)
+    except SeriesError:
+        raise SeriesError(
+            f"{source} is not here: start replay in the folder where the run was started."
+        ) from None
+    fits = [ref for ref in found if (ref.path, ref.uid) == (source, uid)]
+    return Job(case["case_id"], source, case["series"], box, fits[0] if fits else None)
 
 
 def compare(

@@ -67,6 +67,7 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
     return {
         "case_id": job.case_id,
         "source": str(job.source),
+        "study_uid": job.study.uid if job.study else "",
         "series": job.series,
         "box": None
         if job.box is None

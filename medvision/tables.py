@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from medvision.batch import RESULTS
-from medvision.io.facts import ScanFacts
+from medvision.convert import Converted
+from medvision.io.doctor import Finding
 from medvision.jobs import Outcome
 from medvision.replay import Replayed
 from medvision.run_card import RUN_CARD
+from medvision.study import SeriesRef, StudyRef
 
 
 def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out: Path) -> None:
@@ -61,34 +64,88 @@ def print_notes(outcomes: Sequence[Outcome], console: Console | None = None) -> 
             console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_facts(facts: Sequence[ScanFacts]) -> None:
-    """Print a row a series, and below the table what is wrong with which."""
+def print_facts(refs: Sequence[StudyRef], dates: Sequence[str] | None = None) -> None:
+    """Print a row a series, and below the table what is wrong with which.
+
+    Parameters
+    ----------
+    refs : sequence of StudyRef
+    dates : sequence of str, optional
+        One a study, shown instead of the days between a patient's studies.
+    """
     console = Console()
     table = Table()
-    table.add_column("study", overflow="fold")
-    for name in ("series", "kind", "description"):
+    for name in ("study", "patient", "date", "series", "kind", "description"):
         table.add_column(name, overflow="fold")
     for name in ("voxels", "mm", "axes", "files"):
         table.add_column(name, justify="right", overflow="fold")
-    for one in facts:
-        channels = f"{one.shape[0]} of " if one.shape and one.shape[0] > 1 else ""
-        table.add_row(
-            one.case_id,
-            one.series,
-            one.modality,
-            one.description,
-            channels + "×".join(map(str, one.shape[1:])) if one.shape else "[red]unreadable[/]",
-            "×".join(f"{mm:.3g}" for mm in one.spacing),
-            one.orientation,
-            str(one.files),
-        )
+    for n, ref in enumerate(refs):
+        day = "" if ref.day is None else f"day {ref.day}"
+        for first, one in zip([True] + [False] * len(ref.series), ref.series, strict=False):
+            head = (ref.case_id, ref.patient, dates[n] if dates else day)
+            table.add_row(
+                *(head if first else ("", "", "")),
+                one.label,
+                one.modality or one.format,
+                escape(one.description),
+                voxels_in_words(one),
+                "×".join(f"{mm:.3g}" for mm in one.spacing),
+                one.orientation,
+                str(len(one.files)),
+            )
     console.print(table)
-    for one in facts:
-        for words in filter(None, (one.problem, *one.notes)):
-            name = f"{one.case_id} {one.series}".strip()
-            console.print(f"{name}: {words}", markup=False, highlight=False, soft_wrap=True)
-    bad = sum(bool(one.problem) for one in facts)
-    console.print(f"{len(facts)} series, {bad} unreadable.")
+    for ref in refs:
+        for one in ref.series:
+            for words in filter(None, (one.problem, *one.notes)):
+                said = f"{ref.case_id} {one.label}: {words}"
+                console.print(said, markup=False, highlight=False, soft_wrap=True)
+    every = [one for ref in refs for one in ref.series]
+    bad = sum(bool(one.problem) for one in every)
+    console.print(f"{len(refs)} studies, {len(every)} series, {bad} unreadable.")
+
+
+def voxels_in_words(one: SeriesRef) -> str:
+    """Return the size of a series, or why it has none."""
+    if not one.shape:
+        return "[red]unreadable[/]" if one.problem else one.role
+    channels = f"{one.shape[0]} of " if one.shape[0] > 1 else ""
+    return channels + "×".join(map(str, one.shape[1:]))
+
+
+def print_findings(findings: Sequence[tuple[str, Sequence[Finding]]]) -> None:
+    """Print what is wrong with each study, why that matters, and what to do."""
+    console = Console()
+    for case_id, found in findings:
+        console.print(f"[bold]{escape(case_id)}[/]")
+        for one in found:
+            console.print(f"  [yellow]{escape(one.what)}[/]", highlight=False, soft_wrap=True)
+            for words in (one.why, f"→ {one.do}"):
+                console.print(f"    {words}", markup=False, highlight=False, soft_wrap=True)
+    count = sum(len(found) for _, found in findings)
+    console.print(f"{count} finding(s) in {len(findings)} studies.")
+
+
+def print_converted(rows: Sequence[Converted], quiet: bool = False) -> None:
+    """Print a row a series, and below the table what went wrong or deserves a look."""
+    console = Console(stderr=quiet)
+    if not quiet:
+        table = Table()
+        table.add_column("study", overflow="fold")
+        table.add_column("series", overflow="fold")
+        table.add_column("written", overflow="fold")
+        for row in rows:
+            written = str(row.files[0]) if row.files else ""
+            more = f" and {len(row.files) - 1} more" if len(row.files) > 1 else ""
+            status = "[red]failed[/] " if row.problem else ""
+            table.add_row(row.case_id, row.series, f"{status}{escape(written)}{more}")
+        console.print(table)
+    for row in rows:
+        for words in filter(None, (row.problem, *(() if quiet else row.notes))):
+            said = f"{row.case_id} {row.series}: {words}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+    if not quiet:
+        failed = sum(bool(row.problem) for row in rows)
+        console.print(f"{len(rows) - failed} series done, {failed} failed.")
 
 
 def print_replayed(cases: Sequence[Replayed]) -> None:

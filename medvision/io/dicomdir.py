@@ -47,7 +47,8 @@ def references(path: Path, data: Dataset) -> Iterator[Reference]:
     """Follow the records from the root down, each level a chain of siblings."""
     records = {record.seq_item_tell: record for record in data.DirectoryRecordSequence}
     first = data.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity
-    todo, seen = [(int(first), "", "")], set()
+    todo = [(int(first), "", "")]
+    seen: set[int] = set()
     while todo:
         offset, study, series = todo.pop()
         if not offset:

@@ -1,62 +1,61 @@
-"""Find the studies in a folder of any mixture: NIfTI files, DICOM folders, pictures.
+"""Find the studies in folders of any mixture: DICOM, NIfTI, BIDS, NRRD, pictures, zips.
 
-Reads names and magic numbers, never voxels.
+Walks the files, looks at those that the index does not know, and groups them. Reads names, magic
+numbers and headers, never voxels.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from medvision import __version__
 from medvision.errors import SeriesError
-from medvision.io.dicom import is_dicom
-from medvision.io.dicom.series import NAMED_DICOM
-from medvision.io.nifti import is_nifti, nifti_stem
-from medvision.io.raster import is_raster
+from medvision.io.archive import archive_of, unpacked
+from medvision.io.dicom.elements import is_dicomdir
+from medvision.io.dicom.series import describe
+from medvision.io.facts import FileFacts, file_facts, unreadable
+from medvision.io.index import Index, open_index
+from medvision.io.names import unique_names
+from medvision.io.pseudonym import Pseudonyms
+from medvision.io.stored import LAYOUT, frames_of, plain, plain_frames, value_of
+from medvision.io.studies import Group, group_files, missing_files, studies_of
+from medvision.io.walk import CLOSED, GONE, REPORT, RESULTS_MARK, Entry, entry_of, kind_by_content
+from medvision.io.walk import walk as walk_folder
+from medvision.progress import track
+from medvision.study import SeriesRef, StudyRef
 
-PLAIN_SUFFIXES = (
-    ".txt",
-    ".csv",
-    ".json",
-    ".tsv",
-    ".md",
-    ".xml",
-    ".html",
-    ".pdf",
-    ".py",
-    ".bval",
-    ".bvec",
-    ".yaml",
-    ".yml",
-    ".zip",
-    ".gz",
-    ".tar",
+READS = (
+    "medvision reads DICOM, NIfTI (.nii, .nii.gz), NRRD and MetaImage (.nrrd, .mha), "
+    "pictures (.png, .jpg), and zips of these"
 )
-RESULTS_MARK = "run.json"  # a folder that holds one is a result, not a scan
-
-
-@dataclass(frozen=True)
-class StudyRef:
-    """Where a study lies, and what its results will be called."""
-
-    case_id: str
-    path: Path  # a file, or a folder of DICOM slices
 
 
 def find_studies(
-    inputs: str | Path | Sequence[str | Path], skip: Sequence[Path] = ()
+    inputs: str | Path | Sequence[str | Path],
+    skip: Sequence[Path] = (),
+    index: bool = True,
+    show: bool = False,
 ) -> list[StudyRef]:
-    """Find every study in files and folders.
+    """Find every study in files and folders, with its series, by their headers alone.
 
-    Each NIfTI file, each picture, and each folder that directly holds DICOM files is one study.
-    Hidden files, folders in `skip` and folders that hold earlier results are passed over.
+    DICOM files are one study by their StudyInstanceUID wherever they lie; those without one, by
+    their folder. The files of one subject and session of a BIDS tree are one study; any other file
+    is one by itself. A zip holds studies as a folder does. A file that cannot be read is a series
+    with a problem. Hidden files, folders in `skip`, folders that hold earlier results, and links to
+    folders are passed over.
 
     Parameters
     ----------
     inputs : path, or sequence of paths
     skip : sequence of Path
+    index : bool
+        Whether to keep what was found in the user's cache, so that the next walk reads only what
+        changed. MEDVISION_INDEX names another folder for it, or is ``off``.
+    show : bool
+        Whether to show progress.
 
     Returns
     -------
@@ -69,90 +68,217 @@ def find_studies(
         When an input is not there, or a folder holds no scan.
     """
     roots = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-    skipped = {p.resolve() for p in skip}
-    found: dict[Path, Path] = {}  # resolved → as the user named it
-    for root in roots:
-        if not root.exists():
-            raise SeriesError(f"No such file or folder: {root}.")
-        paths = [root] if root.is_file() else list(walk(root, skipped))
-        if not paths and root.resolve() in skipped:
-            raise SeriesError(f"{root} is the folder for the results: name another for them.")
-        if not paths and (root / RESULTS_MARK).exists():
-            raise SeriesError(f"{root} is a folder of results ({RESULTS_MARK}): name the scans.")
-        if not paths:
-            raise SeriesError(
-                f"No scan in {root}: it holds {describe(root)}. "
-                "medvision reads DICOM, NIfTI (.nii, .nii.gz) and pictures (.png, .jpg)."
-            )
-        for path in paths:
-            found.setdefault(path.resolve(), path)
-    return name_studies(list(found.values()))
-
-
-def walk(folder: Path, skipped: set[Path]) -> Iterator[Path]:
-    """Yield the studies below a folder, each directory's own first."""
-    for name, folders, files in os.walk(folder):
-        here = Path(name)
-        if here.resolve() in skipped or RESULTS_MARK in files:
-            folders.clear()
-            continue
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        visible = [here / f for f in sorted(files) if not f.startswith(".")]
-        if any(may_be_dicom(path) for path in visible):
-            yield here
-        yield from (path for path in visible if is_nifti(path) or is_raster(path))
-
-
-def may_be_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM, or claims to be by its name."""
-    suffix = path.suffix.lower()
-    if suffix in NAMED_DICOM:
-        return True
-    if suffix in PLAIN_SUFFIXES or is_nifti(path) or is_raster(path):
-        return False
-    return is_dicom(path)
-
-
-def describe(folder: Path) -> str:
-    """Say what a folder holds instead of scans."""
-    counts: dict[str, int] = {}
-    for _, _, files in os.walk(folder):
-        for name in files:
-            suffix = Path(name).suffix.lower() or "no suffix"
-            counts[suffix] = counts.get(suffix, 0) + 1
-    top = sorted(counts.items(), key=lambda item: -item[1])[:5]
-    return ", ".join(f"{n} × {suffix}" for suffix, n in top) or "no files"
-
-
-def name_studies(paths: Sequence[Path]) -> list[StudyRef]:
-    """Give each path the shortest name, out of its last parts, that no other path has."""
-    parts = [name_parts(path) for path in paths]
-    names = []
-    for mine in parts:
-        depth = next(
-            d
-            for d in range(1, len(mine) + 1)
-            if not any(mine[-d:] == other[-d:] for other in parts if other != mine)
-        )
-        names.append("_".join(mine[-depth:]))
-    refs, seen = [], set()
-    for name, path in zip(names, paths, strict=True):
-        unique, number = name, 2
-        while unique.lower() in seen:  # names that differ in case alone are one file elsewhere
-            unique, number = f"{name}-{number}", number + 1
-        seen.add(unique.lower())
-        refs.append(StudyRef(unique, path))
+    skipped = {os.path.realpath(p) for p in skip}
+    listed = [(root, entries_in(root, skipped)) for root in roots]
+    entries = distinct(entry for _, found in listed for entry in found)
+    with open_index(roots, f"{__version__} {LAYOUT}", index) as store:
+        facts = look(entries, store, show)
+        found = assemble(entries, facts, store)
+        store.save()
+        store.forget_all_but({e.name for e in entries}, {ref.key for ref in found})
+    for root, own in listed:
+        check_scans(root, [facts[e.name] for e in own if e.name in facts], skipped)
+    refs = named([ref for group in found for ref in group.studies], roots)
     return refs
 
 
-def name_parts(path: Path) -> tuple[str, ...]:
-    """Return the folders of a path and its stem, made safe for file names."""
-    full = Path(os.path.abspath(path))  # a link is named as it is, not after what it leads to
-    stem = nifti_stem(full) if is_nifti(full) else full.name if full.is_dir() else full.stem
-    return tuple(safe_name(part) for part in (*full.parent.parts[1:], stem))
+def entries_in(root: Path, skipped: set[str]) -> list[Entry]:
+    """Return the files that an input names."""
+    archive = archive_of(root)
+    if archive is None and not root.exists():
+        raise SeriesError(f"No such file or folder: {root}.")
+    if root.is_dir():
+        return list(walk_folder(root, skipped))
+    if archive is None and is_dicomdir(root):
+        return list(walk_folder(root.parent, skipped))
+    entry = entry_of(archive or root, root=True)
+    return [entry] if entry else []
 
 
-def safe_name(words: str) -> str:
-    """Return words as a part of a file name that is safe everywhere."""
-    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in words).lstrip(".")
-    return safe or "study"
+def distinct(entries: Iterable[Entry]) -> list[Entry]:
+    """Return each file once, under the first name that the user gave it."""
+    found: dict[str, Entry] = {}
+    folders: dict[Path, str] = {}
+    for entry in entries:
+        folder = entry.path.parent
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        linked = entry.path.is_symlink()
+        real = os.path.realpath(entry.path) if linked else f"{folders[folder]}/{entry.path.name}"
+        found.setdefault(real, entry)
+    return list(found.values())
+
+
+def look(entries: Sequence[Entry], store: Index, show: bool = False) -> dict[str, FileFacts]:
+    """Return the facts of each file; of those that the index knows, the light ones alone."""
+    secret, found = Pseudonyms(store.key), {}
+    fresh = []
+    for entry in entries:
+        light = store.light(entry.name, entry.stamp)
+        if light is not None:
+            found[entry.name] = FileFacts(*light)
+        elif entry.kind != REPORT:
+            fresh.append(entry)
+    for entry in track(fresh, "Read headers", len(fresh), show):
+        facts = facts_of(entry, secret)
+        found[entry.name] = facts
+        if entry.stamp != GONE:
+            store.keep_file(entry.name, entry.stamp, light_of(facts), body_of(facts))
+    return found
+
+
+def facts_of(entry: Entry, secret: Pseudonyms) -> FileFacts:
+    """Return the full facts of a file."""
+    if entry.kind == CLOSED:
+        problem = f"{entry.path} cannot be listed: no permission, or it is gone."
+        return FileFacts(CLOSED, series=unreadable(entry.path, "", problem))
+    kind = entry.kind or kind_by_content(entry.path)
+    if kind == "zip":
+        return file_facts(entry.path, kind, secret, zip_facts)
+    if not kind and entry.root:
+        problem = f"{entry.path} is no scan that medvision reads. {READS}."
+        return FileFacts("", series=unreadable(entry.path, "", problem))
+    return file_facts(entry.path, kind, secret) if kind else FileFacts("")
+
+
+def zip_facts(path: Path, secret: Pseudonyms) -> FileFacts:
+    """Return the studies in a zip, as if it were a folder."""
+    store = Index(None, key=secret.key)
+    with unpacked(path) as folder:
+        entries = [e for e in walk_folder(folder, set()) if e.kind != "zip"]
+        groups = assemble(entries, look(entries, store), store)
+        inner = [ref for group in groups for ref in group.studies]
+        words = plain(tuple(inner), lambda p: str(p.relative_to(folder)))
+        # what the zip calls them, in paths and in what is said of them
+        moved: tuple[StudyRef, ...] = value_of(words, lambda text: path / text)
+    said = [renamed(ref, str(folder), str(path)) for ref in moved]
+    if len(said) == 1:
+        said = [replace(said[0], path=path)]
+    return FileFacts("zip", studies=tuple(said))
+
+
+def renamed(ref: StudyRef, old: str, new: str) -> StudyRef:
+    """Return a study whose problems and notes name another folder."""
+
+    def told(one: SeriesRef) -> SeriesRef:
+        notes = tuple(note.replace(old, new) for note in one.notes)
+        return replace(one, problem=one.problem.replace(old, new), notes=notes)
+
+    return replace(ref, series=tuple(told(one) for one in ref.series))
+
+
+def light_of(facts: FileFacts) -> list[object]:
+    """Return what grouping needs of a file."""
+    return [facts.kind, facts.study_uid, facts.patient, facts.day]
+
+
+def body_of(facts: FileFacts) -> list[object]:
+    """Return the rest, as JSON values."""
+    rest = (facts.series, facts.references, facts.studies)
+    return [plain_frames(facts.frames), *plain(rest)]
+
+
+def full_facts(
+    entries: Sequence[Entry], facts: Mapping[str, FileFacts], store: Index
+) -> list[FileFacts]:
+    """Return the full facts of files of which some are known by light ones alone."""
+    light = {n for e in entries if is_light(facts[n := e.name])}
+    bodies = store.bodies(sorted(light))
+    secret, found = Pseudonyms(store.key), []
+    for entry in entries:
+        one = facts[entry.name]
+        if entry.name in bodies:
+            try:
+                frames, *rest = bodies[entry.name]
+                series, references, studies = value_of(rest)
+                one = replace(
+                    one,
+                    frames=frames_of(frames, entry.path),
+                    series=series and named_by(series, entry),
+                    references=references,
+                    studies=studies,
+                )
+            except (KeyError, TypeError, ValueError):  # damaged: read the file again
+                one = facts_of(entry, secret)
+        elif entry.name in light:
+            one = facts_of(entry, secret)
+        found.append(one)
+    return found
+
+
+def named_by(series: SeriesRef, entry: Entry) -> SeriesRef:
+    """Return a series of one file under the path that the user gives the file now."""
+    old = str(series.files[0]) if series.files else ""
+    problem = series.problem.replace(old, str(entry.path)) if old else series.problem
+    return replace(series, files=(entry.path,), problem=problem)
+
+
+def is_light(facts: FileFacts) -> bool:
+    """Tell whether facts lack their body."""
+    return not (facts.frames or facts.series or facts.references or facts.studies)
+
+
+def assemble(entries: Sequence[Entry], facts: Mapping[str, FileFacts], store: Index) -> list[Group]:
+    """Group files into studies, each with its series; unchanged ones come from the index."""
+    looked = [e for e in entries if (e.name in facts and facts[e.name].kind) or e.root]
+    groups, listings = group_files(looked, facts)
+    named = {entry.name: entry.path for entry in looked}
+
+    def path_of(text: str) -> Path:
+        return named.get(text) or Path(text)
+
+    for group in groups:
+        stored = store.study(group.key, group.signature)
+        if stored is not None:
+            try:
+                group.studies = value_of(stored, path_of)
+                continue
+            except (KeyError, TypeError, ValueError):  # damaged: made again below
+                pass
+        group.studies = studies_of(group, full_facts(group.entries, facts, store))
+        store.keep_study(group.key, group.signature, plain(group.studies, os.path.abspath))
+    full = full_facts(listings, facts, store)
+    missing = [(e.path.parent, one.references) for e, one in zip(listings, full, strict=True)]
+    return missing_files(groups, missing)
+
+
+def check_scans(root: Path, facts: Sequence[FileFacts], skipped: set[str]) -> None:
+    """Refuse a folder without scans, and say what it holds instead."""
+    if any(one.kind or one.series for one in facts):
+        return
+    if os.path.realpath(root) in skipped:
+        raise SeriesError(f"{root} is the folder for the results: name another for them.")
+    if (root / RESULTS_MARK).exists():
+        raise SeriesError(f"{root} is a folder of results ({RESULTS_MARK}): name the scans.")
+    held = f"it holds {describe(root)}" if root.is_dir() else "it is none, nor a folder"
+    raise SeriesError(f"No scan in {root}: {held}. {READS}.")
+
+
+def named(refs: Sequence[StudyRef], roots: Sequence[Path]) -> list[StudyRef]:
+    """Return studies with their names, and with days that count from each patient's first."""
+    inside = [root for root in roots if archive_of(root) not in (None, root)]
+    if inside:
+        kept = {root for root in roots if root not in inside}
+        refs = [
+            ref
+            for ref in refs
+            if archive_of(ref.path) is None
+            or archive_of(ref.path) in kept
+            or any(reaches(ref, root) for root in inside)
+        ]
+        if not refs:
+            raise SeriesError(f"No scan at {inside[0]}.")
+    first: dict[str, int] = {}
+    for ref in refs:
+        if ref.day is not None:
+            first[ref.patient] = min(ref.day, first.get(ref.patient, ref.day))
+    names = unique_names([ref.path for ref in refs])
+    return [
+        replace(ref, case_id=name, day=None if ref.day is None else ref.day - first[ref.patient])
+        for name, ref in zip(names, refs, strict=True)
+    ]
+
+
+def reaches(ref: StudyRef, root: Path) -> bool:
+    """Tell whether a study in a zip has files at or below a path inside it."""
+    return any(file.is_relative_to(root) for one in ref.series for file in one.files)

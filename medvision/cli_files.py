@@ -1,0 +1,115 @@
+"""The commands that look at files: info, doctor, convert.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Inputs = Annotated[list[Path], typer.Argument(help="Scans, zips, or folders of many studies.")]
+
+
+def add_file_commands(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (info, doctor, convert):
+        app.command()(command)
+
+
+def info(
+    inputs: Inputs,
+    dates: Annotated[
+        bool, typer.Option("--dates", help="Show dates, read from the files, instead of days.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the list as JSON, too.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the list as CSV, too.")] = None,
+) -> None:
+    """List every series, from its headers: size, spacing, orientation, and what is wrong with it.
+
+    Patients have pseudonyms, and dates are days since a patient's first study. What was found is
+    kept in the user's cache, without identities: MEDVISION_INDEX=off keeps nothing.
+
+    Exits with 1 if any cannot be read.
+
+    Example:
+
+      medvision info scans/
+    """
+    from medvision.io import find_studies
+    from medvision.io.listing import study_dates, write_csv, write_json
+    from medvision.tables import print_facts
+
+    refs = find_studies(inputs, show=True)
+    told = study_dates(refs) if dates else None
+    if json:
+        write_json(refs, json, told)
+    if csv:
+        write_csv(refs, csv, told)
+    print_facts(refs, told)
+    raise typer.Exit(int(any(one.problem for ref in refs for one in ref.series)))
+
+
+def doctor(inputs: Inputs) -> None:
+    """Explain what is wrong or odd with scans, why it matters, and what to do about it.
+
+    Exits with 1 if any series cannot be read.
+
+    Example:
+
+      medvision doctor scans/
+    """
+    from medvision.io import find_studies
+    from medvision.io.doctor import diagnose
+    from medvision.tables import print_findings
+
+    refs = find_studies(inputs, show=True)
+    print_findings([(ref.case_id, found) for ref in refs if (found := diagnose(ref))])
+    raise typer.Exit(int(any(one.problem for ref in refs for one in ref.series)))
+
+
+def convert(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Argument(help="Folder for what is written.")],
+    series: Annotated[
+        str | None, typer.Option(help="Only this series: its number, UID or part of its name.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Put uneven or tilted slices on an even grid.")
+    ] = False,
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="Write DICOM without identities, not NIfTI.")
+    ] = False,
+    seed: Annotated[
+        str | None,
+        typer.Option(help="With --deidentify: the same secret gives the same new UIDs and ids."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files of an earlier run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong.")] = False,
+) -> None:
+    """Write every series as NIfTI with a BIDS side-car, or as DICOM without identities.
+
+    Exits with 1 if any series failed; the others still finish.
+
+    Examples:
+
+      medvision convert scans/ nifti/
+
+      medvision convert scans/ clean/ --deidentify --seed "a secret of this project"
+    """
+    from medvision.convert import convert_studies
+    from medvision.deidentify import deidentify_studies
+    from medvision.tables import print_converted
+
+    if deidentify and (resample or series):
+        raise typer.BadParameter("--deidentify keeps every series as it is: no other option fits.")
+    if seed is not None and not deidentify:
+        raise typer.BadParameter("--seed goes with --deidentify.")
+    if deidentify:
+        rows = deidentify_studies(inputs, out, seed, overwrite, not quiet)
+    else:
+        rows = convert_studies(inputs, out, series, resample, overwrite, not quiet)
+    print_converted(rows, quiet)
+    raise typer.Exit(int(any(row.problem for row in rows)))

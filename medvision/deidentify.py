@@ -1,0 +1,297 @@
+"""DICOM trees without identities: the Basic Profile of DICOM PS3.15 E, checked after writing.
+
+dicognito replaces UIDs, names, ids and dates alike in all files of a run; here everything goes
+that the profile wants gone and dicognito leaves, and what is written is searched for what was
+there before. Pixels are not looked at: text burned into them stays, and is warned of.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as Items
+
+from medvision.convert import Converted
+from medvision.errors import DecodeError, MedvisionError, OutputError, SeriesError, require_extra
+from medvision.files import atomic_path
+from medvision.io import find_studies
+from medvision.io.archive import archive_of
+from medvision.profile import (
+    EMPTIED,
+    KEPT_TEXT,
+    METHOD_CODES,
+    REMOVED,
+    REPLACED_TEXT,
+    TEXT_VRS,
+)
+from medvision.progress import track
+from medvision.study import SeriesRef, StudyRef
+
+BURNED_IN = ("US", "SC", "OT", "ES", "XC", "IVUS")  # modalities that draw text into pixels
+SHORTEST = 4  # characters of a value that is searched for: shorter ones occur by chance
+EARLIEST = 1850  # year; earlier dates are none
+OVERLAYS = (0x5000, 0x6000)  # curves and overlays: groups 50xx and 60xx
+FIRST_PIXEL_TAG = 0x7FE00000
+
+
+def deidentify_studies(
+    inputs: Sequence[Path],
+    out: Path,
+    seed: str | None = None,
+    overwrite: bool = False,
+    show: bool = False,
+) -> list[Converted]:
+    """Write every DICOM image of every study without identities, under neutral names.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+    out : Path
+        Folder: ``study-0001/series-001/000001.dcm`` …
+    seed : str, optional
+        A secret: the same one gives the same new UIDs, ids and dates in every run. Whoever knows
+        it can test guesses. Without it they are random.
+    overwrite : bool
+        Whether `out` may hold files.
+    show : bool
+        Whether to show progress.
+
+    Returns
+    -------
+    list of Converted
+        A row a series; one of which a file failed has its reason.
+
+    Raises
+    ------
+    MissingExtra
+        Without dicognito.
+    SeriesError
+        When there is no DICOM.
+    OutputError
+        When `out` is not empty and `overwrite` is False.
+    """
+    require_extra("dicognito", "deidentify", "De-identification")
+    from dicognito.anonymizer import Anonymizer
+
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        raise OutputError(f"{out} is not empty: name another folder, or --overwrite.")
+    refs = find_studies(inputs, skip=[out], show=show)
+    work = [
+        (n, m, ref, one)
+        for n, ref in enumerate(refs, start=1)
+        for m, one in enumerate((s for s in ref.series if s.format == "dicom"), start=1)
+    ]
+    if not work:
+        raise SeriesError("There is no DICOM to be de-identified here.")
+    anonymizer = Anonymizer(seed=secrets.token_hex(16) if seed is None else seed)
+    rows, written = [], set[Path]()
+    for n, m, ref, one in track(work, "De-identify", len(work), show):
+        folder = out / f"study-{n:04d}" / f"series-{m:03d}"
+        rows.append(clean_series(ref, one, folder, anonymizer, written))
+    return rows
+
+
+def clean_series(
+    ref: StudyRef, one: SeriesRef, folder: Path, anonymizer: Any, written: set[Path]
+) -> Converted:
+    """Write the files of one series that are not `written` yet; problems end in the row."""
+    row = Converted(ref.case_id, one.label)
+    if one.role == "report" or (one.role == "other" and not one.shape):
+        return replace(row, notes=("Left out: what is no image may hold identities in its text.",))
+    if archive_of(ref.path) is not None:
+        return replace(row, problem=f"{ref.path} is a zip: unpack it first.")
+    if not one.files:
+        return replace(row, problem=one.problem)
+    files, notes = [], dict[str, None]()
+    for number, path in enumerate(one.files, start=1):
+        if path in written:  # a file with slices of several parts
+            continue
+        written.add(path)
+        try:
+            data = read_whole(path)
+            target = folder / f"{number:06d}.dcm"
+            notes |= dict.fromkeys(clean_file(data, target, anonymizer))
+            files.append(target)
+        except MedvisionError as error:
+            return replace(row, files=tuple(files), notes=tuple(notes), problem=str(error))
+        except OSError as error:
+            words = f"{path} was not written: {error.strerror or 'no reason given'}."
+            return replace(row, files=tuple(files), notes=tuple(notes), problem=words)
+        except Exception as error:  # its words may hold a name
+            words = f"{path} was not written: unexpected {type(error).__name__}."
+            return replace(row, files=tuple(files), notes=tuple(notes), problem=words)
+    return replace(row, files=tuple(files), notes=tuple(notes))
+
+
+def read_whole(path: Path) -> Dataset:
+    """Read a file with its pixels.
+
+    Raises
+    ------
+    DecodeError
+        When pydicom cannot.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return dcmread(path, force=False)
+        except Exception:  # pydicom raises errors of many kinds
+            raise DecodeError(f"{path} is no DICOM file with a header, or is damaged.") from None
+
+
+def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
+    """Write a cleaned file, and return what a person should know of it.
+
+    Raises
+    ------
+    OutputError
+        When something that identified the patient would remain; then nothing is written.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = identities_of(data)
+        strip(data)
+        anonymizer.anonymize(data)
+        burned = data.get("BurnedInAnnotation", "") == "YES"
+        data.PatientIdentityRemoved = "NO" if burned else "YES"
+        data.DeidentificationMethod = "DICOM PS3.15 E Basic Profile, medvision"
+        data.DeidentificationMethodCodeSequence = Items([coded(*code) for code in METHOD_CODES])
+        with atomic_path(target) as part:
+            data.save_as(part, enforce_file_format=True)
+            check_clean(dcmread(part, stop_before_pixels=True), part, target, before)
+    if burned:
+        return ["BurnedInAnnotation is YES: names may stand in the pixels, which are unchanged."]
+    if data.get("Modality") in BURNED_IN and data.get("BurnedInAnnotation") != "NO":
+        return [f"{data.Modality} images often have names in the pixels, which are unchanged."]
+    return []
+
+
+def strip(data: Dataset) -> None:
+    """Remove and empty what the Basic Profile wants gone, at every depth.
+
+    Text is kept only where it is known to be technical; so what a later edition of the table adds
+    is gone, too.
+    """
+    data.remove_private_tags()
+    for element in list(data):
+        group, keyword = element.tag.group, element.keyword
+        if group & 0xFF00 in OVERLAYS or keyword in REMOVED or not keyword:
+            del data[element.tag]
+        elif keyword in EMPTIED:
+            element.value = None
+        elif element.VR == "SQ":
+            for item in element.value:
+                strip(item)
+        elif element.VR in TEXT_VRS and keyword not in KEPT_TEXT | REPLACED_TEXT:
+            del data[element.tag]
+        elif element.VR in ("DA", "DT", "TM"):
+            check_moment(data, element)
+
+
+def check_moment(data: Dataset, element: DataElement) -> None:
+    """Empty a date that is none, and a time without a date: it cannot be shifted with the rest."""
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    texts = [re.sub(r"[.:]", "", str(value or "")) for value in values]
+    if element.VR == "TM":
+        partner = str(data.get(element.keyword.replace("Time", "Date"), ""))
+        usable = is_date(partner) and all(re.match(r"([01]\d|2[0-3])", t) for t in texts)
+    else:
+        usable = all(is_date(text[:8]) for text in texts)
+    if not usable:
+        element.value = None
+
+
+def is_date(text: str) -> bool:
+    """Tell whether a text is a date, YYYYMMDD."""
+    try:
+        return datetime.strptime(text.replace(".", ""), "%Y%m%d").year >= EARLIEST
+    except ValueError:
+        return False
+
+
+def coded(value: str, meaning: str) -> Dataset:
+    """Return a code of DICOM's own scheme."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code
+
+
+def identities_of(data: Dataset) -> set[str]:
+    """Return every value that must not remain: names, ids, dates, texts that are dropped, UIDs."""
+    found = set()
+    for element in every_element(data):
+        if element.VR == "UI":
+            if not element.keyword.endswith("ClassUID") and element.keyword != "TransferSyntaxUID":
+                found |= set(texts_of(element))
+        elif element.VR in ("PN", "DA", "DT") or (
+            element.VR in TEXT_VRS and element.keyword not in KEPT_TEXT
+        ):
+            found |= set(texts_of(element))
+            if element.VR == "PN":
+                found |= {p for text in texts_of(element) for p in re.split(r"[\^= ]", text)}
+    return {text for text in found if len(text) >= SHORTEST}
+
+
+def check_clean(written: Dataset, part: Path, target: Path, before: set[str]) -> None:
+    """Search a written header for what was there before.
+
+    Raises
+    ------
+    OutputError
+        Naming the element, never its value.
+    """
+    for element in every_element(written):
+        # dicognito draws names from a list of common ones, and moves dates to other real ones
+        if element.VR in ("PN", "DA", "DT", "TM"):
+            left = before & set(texts_of(element)) if element.VR != "PN" else set()
+        elif element.VR == "UI":
+            left = before & set(texts_of(element))
+        elif element.VR in TEXT_VRS or element.VR == "CS":
+            words = [w.casefold() for t in texts_of(element) for w in re.split(r"[\s^=,;]+", t)]
+            texts = {*words, *(t.casefold() for t in texts_of(element))}
+            left = {text for text in before if text.casefold() in texts}
+        else:
+            continue
+        if left and element.keyword not in KEPT_TEXT:
+            raise OutputError(f"{target} would still hold an identity in {element.keyword}.")
+    header = header_bytes(part)
+    long = [text for text in before if len(text) >= 2 * SHORTEST and not text.isalpha()]
+    if any(text.encode("utf-8", "replace") in header for text in long):
+        raise OutputError(f"{target} would still hold an identity in its bytes.")
+
+
+def header_bytes(path: Path) -> bytes:
+    """Return a file up to its pixels, or all of it where they cannot be told."""
+    whole = path.read_bytes()
+    at = max(whole.rfind(b"\xe0\x7f\x10\x00"), whole.rfind(b"\x7f\xe0\x00\x10"))
+    return whole if at < 0 else whole[: whole.find(whole[at : at + 4])]
+
+
+def every_element(data: Dataset) -> Iterator[DataElement]:
+    """Yield the elements of a data set and of all sequences in it, up to the pixels."""
+    for element in data:
+        if element.tag >= FIRST_PIXEL_TAG:
+            return
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from every_element(item)
+        else:
+            yield element
+
+
+def texts_of(element: DataElement) -> list[str]:
+    """Return the values of an element as stripped text."""
+    value = element.value
+    if value is None or isinstance(value, bytes):
+        return []
+    values = value if isinstance(value, MultiValue) else [value]
+    return [str(one).strip() for one in values]
