@@ -62,7 +62,7 @@ def display_window(volume: Volume) -> Window:
     """Return the window to show a volume in.
 
     The one its file asks for; soft tissue for CT; else the 0.5th to 99.5th percentile of the
-    values.
+    values that are no padding.
     """
     if volume.info.window is not None:
         return volume.info.window
@@ -71,6 +71,9 @@ def display_window(volume: Volume) -> Window:
     step = max(1, round((volume.array.size / 1e6) ** (1 / 3)))
     sample = volume.array[:, ::step, ::step, ::step].astype(np.float64)
     sample = sample[np.isfinite(sample)]
+    if volume.info.padding is not None:
+        first, last = volume.info.padding
+        sample = sample[(sample < first) | (sample > last)]
     low, high = np.percentile(sample, (0.5, 99.5)) if sample.size else (0.0, 1.0)
     return Window(float(low + high) / 2, float(max(high - low, 1e-6)))
 

@@ -38,10 +38,7 @@ class Study:
 
     @property
     def image(self) -> Volume:
-        """The only volume of a single-series study."""
-        if len(self.volumes) > 1:
-            names = ", ".join(self.volumes)
-            raise SeriesError(f"Study {self.case_id!r} holds several volumes ({names}): name one.")
+        """The only volume, or the first of several: the reference, on whose grid results lie."""
         return next(iter(self.volumes.values()))
 
 

@@ -85,6 +85,8 @@ class SeriesInfo:
         ``"HU"`` for CT; empty when the values have no unit.
     window : Window, optional
         The window that the file asks for.
+    padding : (low, high), optional
+        Values from `low` to `high` stand for nothing, such as the corners of a round CT.
     channels : str
         What the first axis means: ``""`` (one channel), ``"time"``, ``"diffusion"``, ``"color"``
         or ``"segment"`` (segments that may overlap, one a channel).
@@ -112,6 +114,7 @@ class SeriesInfo:
     series_uid: str = ""
     unit: str = ""
     window: Window | None = None
+    padding: tuple[float, float] | None = None
     channels: str = ""
     times: tuple[float, ...] = ()
     b_values: tuple[float, ...] = ()

@@ -137,6 +137,16 @@ def test_the_window_of_the_file_is_kept(tmp_path):
     assert (window.level, window.width) == (40, 400)
 
 
+def test_padding_is_told_and_kept(tmp_path):
+    def change(data, k):
+        data.PixelPaddingValue, data.PixelPaddingRangeLimit = -2000, -1900
+
+    write_series(tmp_path, counted(grid()), change=change, slope=2, intercept=-1000)
+    found = read_volume(tmp_path)
+    assert found.info.padding == (-5000, -4800)
+    assert found.array.min() == -1000
+
+
 def test_a_tilt_is_kept_in_the_affine_and_told(tmp_path):
     affine = grid()
     affine[1, 2] = 0.6  # each slice is shifted to the front

@@ -11,6 +11,7 @@ import numpy as np
 from medvision.geometry import check_affine, flip_ras_lps
 from medvision.io.dicom.elements import read_elements
 from medvision.io.dicom.grid import SliceGrid, grid_of, usual_gap
+from medvision.io.dicom.rescale import padding_values
 from medvision.io.dicom.series import choose_series, list_series
 from medvision.io.dicom.stack import stack
 from medvision.io.dicom.suv import SUVBW, suvbw_factor
@@ -68,7 +69,7 @@ def as_suv(volume: Volume, grid: SliceGrid) -> Volume:
     """Return a PET volume in SUV by body weight."""
     factor = suvbw_factor(read_elements(grid.frames[0][0].header.path))
     array = volume.array.astype(np.float32) * np.float32(factor)
-    return Volume(array, volume.affine, replace(volume.info, unit=SUVBW, window=None))
+    return Volume(array, volume.affine, replace(volume.info, unit=SUVBW, window=None, padding=None))
 
 
 def with_even_slices(volume: Volume, grid: SliceGrid) -> Volume:
@@ -96,6 +97,7 @@ def info_of(grid: SliceGrid) -> SeriesInfo:
         series_uid=header.series_uid,
         unit=header.unit,
         window=Window(*header.window) if header.window and not header.inverted else None,
+        padding=padding_values(first),
         channels=channels_of(grid),
         times=times_of(grid),
         b_values=b_values_of(grid),
