@@ -79,6 +79,9 @@ def convert(
     resample: Annotated[
         bool, typer.Option("--resample", help="Put uneven or tilted slices on an even grid.")
     ] = False,
+    suv: Annotated[
+        bool, typer.Option("--suv", help="PET in standardized uptake values (body weight).")
+    ] = False,
     deidentify: Annotated[
         bool, typer.Option("--deidentify", help="Write DICOM without identities, not NIfTI.")
     ] = False,
@@ -103,13 +106,13 @@ def convert(
     from medvision.deidentify import deidentify_studies
     from medvision.tables import print_converted
 
-    if deidentify and (resample or series):
+    if deidentify and (resample or suv or series):
         raise typer.BadParameter("--deidentify keeps every series as it is: no other option fits.")
     if seed is not None and not deidentify:
         raise typer.BadParameter("--seed goes with --deidentify.")
     if deidentify:
         rows = deidentify_studies(inputs, out, seed, overwrite, not quiet)
     else:
-        rows = convert_studies(inputs, out, series, resample, overwrite, not quiet)
+        rows = convert_studies(inputs, out, series, suv, resample, overwrite, not quiet)
     print_converted(rows, quiet)
     raise typer.Exit(int(any(row.problem for row in rows)))

@@ -54,6 +54,7 @@ def convert_studies(
     inputs: Sequence[Path],
     out: Path,
     series: str | None = None,
+    suv: bool = False,
     resample: bool = False,
     overwrite: bool = False,
     show: bool = False,
@@ -67,7 +68,7 @@ def convert_studies(
         Folder; made when it is not there.
     series : str, optional
         Only the series of each study that this names.
-    resample : bool
+    suv, resample : bool
         As `read_volume`.
     overwrite : bool
         Whether to replace files that are there.
@@ -100,7 +101,7 @@ def convert_studies(
         )
     work = list(zip(todo, names, strict=True))
     for (ref, one), name in track(work, "Convert", len(work), show):
-        rows.append(convert_series(ref, one, out / name, resample))
+        rows.append(convert_series(ref, one, out / name, suv, resample))
     return rows
 
 
@@ -130,11 +131,13 @@ def target_names(todo: Sequence[tuple[StudyRef, SeriesRef]]) -> list[str]:
     return names
 
 
-def convert_series(ref: StudyRef, one: SeriesRef, stem: Path, resample: bool) -> Converted:
+def convert_series(
+    ref: StudyRef, one: SeriesRef, stem: Path, suv: bool, resample: bool
+) -> Converted:
     """Write one series; whatever goes wrong ends in the row."""
     try:
         labels = one.role == "labels" and one.format == "dicom" and archive_of(ref.path) is None
-        volume = read_labels(one.files[0]) if labels else read_found(ref, one, resample)
+        volume = read_labels(one.files[0]) if labels else read_found(ref, one, suv, resample)
         files = write_converted(volume, sidecar_of(one, volume), stem)
         notes = volume.info.notes
     except MedvisionError as error:

@@ -15,7 +15,7 @@ LAYERS = {
     1: "io resample",
     2: "transforms augment models render losses metrics outputs fingerprint",
     3: "checkpoint zoo dataset plan train train_log evaluate cross_validation predictor",
-    4: "jobs run_card batch replay convert deidentify",
+    4: "jobs run_card batch replay convert profile deidentify",
     5: "cli cli_datasets cli_files tables extras __main__ __init__",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from medvision.errors import MedvisionError
 from medvision.geometry import Affine, orientation_of, spacing_of
@@ -27,13 +26,12 @@ from medvision.io.itk import itk_facts
 from medvision.io.names import bids_folder
 from medvision.io.nifti import nifti_facts, nifti_stem
 from medvision.io.pseudonym import Pseudonyms
+from medvision.io.raster import raster_facts
 from medvision.study import SeriesRef, StudyRef
 
 PLANES = ("sagittal", "coronal", "axial")  # of slices across x, y, z
 LABEL_SUFFIXES = ("_dseg", "_probseg", "_mask")  # BIDS derivatives
 RTDOSE = "RTDOSE"  # in Gy on a grid: no image of the patient
-SWAPPED = (5, 6, 7, 8)  # EXIF orientations that turn a picture by a quarter
-EXIF_ORIENTATION = 0x0112
 Found: TypeAlias = tuple[tuple[int, int, int, int], Affine, list[str]]  # (C, I, J, K), RAS mm
 
 
@@ -177,12 +175,8 @@ def itk_file(path: Path, secret: Pseudonyms) -> FileFacts:
 
 def raster_file(path: Path, secret: Pseudonyms) -> FileFacts:
     """Return the facts of a picture. Gray that was saved as color counts as color."""
-    with Image.open(path) as image:
-        columns, rows = image.size
-        if image.getexif().get(EXIF_ORIENTATION) in SWAPPED:
-            columns, rows = rows, columns
-        gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-    series = SeriesRef(stem_of(path), (path,), "raster", shape=(1 if gray else 3, columns, rows, 1))
+    shape, spacing = raster_facts(path)
+    series = SeriesRef(stem_of(path), (path,), "raster", shape=shape, spacing=spacing)
     return FileFacts("raster", series=series)
 
 

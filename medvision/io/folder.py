@@ -19,6 +19,7 @@ from medvision.io.dicom.series import describe
 from medvision.io.facts import FileFacts, file_facts, unreadable
 from medvision.io.index import Index, open_index
 from medvision.io.names import unique_names
+from medvision.io.pairing import pair_reports
 from medvision.io.pseudonym import Pseudonyms
 from medvision.io.stored import LAYOUT, frames_of, plain, plain_frames, value_of
 from medvision.io.studies import Group, group_files, missing_files, studies_of
@@ -27,6 +28,7 @@ from medvision.io.walk import walk as walk_folder
 from medvision.progress import track
 from medvision.study import SeriesRef, StudyRef
 
+QUICK = 200  # files: fewer are read before a bar could be drawn
 READS = (
     "medvision reads DICOM, NIfTI (.nii, .nii.gz), NRRD and MetaImage (.nrrd, .mha), "
     "pictures (.png, .jpg), and zips of these"
@@ -44,8 +46,8 @@ def find_studies(
     DICOM files are one study by their StudyInstanceUID wherever they lie; those without one, by
     their folder. The files of one subject and session of a BIDS tree are one study; any other file
     is one by itself. A zip holds studies as a folder does. A file that cannot be read is a series
-    with a problem. Hidden files, folders in `skip`, folders that hold earlier results, and links to
-    folders are passed over.
+    with a problem. Reports are paired as `pair_reports` does. Hidden files, folders in `skip`,
+    folders that hold earlier results, and links to folders are passed over.
 
     Parameters
     ----------
@@ -79,7 +81,11 @@ def find_studies(
     for root, own in listed:
         check_scans(root, [facts[e.name] for e in own if e.name in facts], skipped)
     refs = named([ref for group in found for ref in group.studies], roots)
-    return refs
+    texts = [entry.path for entry in entries if entry.kind == REPORT]
+    structured = [
+        f for ref in refs for one in ref.series if one.role == "report" for f in one.files
+    ]
+    return pair_reports(refs, [*texts, *structured])[0]
 
 
 def entries_in(root: Path, skipped: set[str]) -> list[Entry]:
@@ -119,7 +125,7 @@ def look(entries: Sequence[Entry], store: Index, show: bool = False) -> dict[str
             found[entry.name] = FileFacts(*light)
         elif entry.kind != REPORT:
             fresh.append(entry)
-    for entry in track(fresh, "Read headers", len(fresh), show):
+    for entry in track(fresh, "Read headers", len(fresh), show and len(fresh) > QUICK):
         facts = facts_of(entry, secret)
         found[entry.name] = facts
         if entry.stamp != GONE:

@@ -19,6 +19,7 @@ from medvision.io.folder import READS, find_studies
 from medvision.io.itk import is_itk, read_itk
 from medvision.io.names import common_folder, unique_names
 from medvision.io.nifti import is_nifti, read_nifti
+from medvision.io.pairing import report_of
 from medvision.io.raster import is_raster, read_raster
 from medvision.study import SeriesRef, Study, StudyRef
 from medvision.volume import Volume
@@ -26,7 +27,9 @@ from medvision.volume import Volume
 HOW = "by its number, UID or part of its description (--series)"
 
 
-def read_volume(path: str | Path, series: str | None = None, *, resample: bool = False) -> Volume:
+def read_volume(
+    path: str | Path, series: str | None = None, *, suv: bool = False, resample: bool = False
+) -> Volume:
     """Read one image.
 
     Parameters
@@ -36,6 +39,8 @@ def read_volume(path: str | Path, series: str | None = None, *, resample: bool =
         depth, a DICOMDIR, a zip of any of these, or a path inside a zip.
     series : str, optional
         Which DICOM series of a folder: its UID, its number, or part of its description.
+    suv : bool
+        PET in standardized uptake values by body weight.
     resample : bool
         Put slices that are missing, unevenly spaced or tilted on an even, straight grid.
 
@@ -53,16 +58,16 @@ def read_volume(path: str | Path, series: str | None = None, *, resample: bool =
     """
     path = Path(path)
     if archive_of(path) is not None:
-        return read_study(only_study(path), series, resample=resample).image
+        return read_study(only_study(path), series, suv=suv, resample=resample).image
     if not path.exists():
         raise SeriesError(f"No such file or folder: {path}.")
     if path.is_file() and is_dicomdir(path):
-        return read_listed(path, series, resample)
+        return read_listed(path, series, suv, resample)
     if path.is_dir():
         listing = path / NAME
         if listing.is_file():
-            return read_listed(listing, series, resample)
-        return read_dicom(path, series, resample=resample)
+            return read_listed(listing, series, suv, resample)
+        return read_dicom(path, series, suv=suv, resample=resample)
     if is_nifti(path):
         return read_nifti(path)
     if is_itk(path):
@@ -70,7 +75,7 @@ def read_volume(path: str | Path, series: str | None = None, *, resample: bool =
     if is_raster(path):
         return read_raster(path)
     if path.suffix.lower() in NAMED_DICOM or (path.stat().st_size and is_dicom(path)):
-        return read_dicom(path, series, resample=resample)
+        return read_dicom(path, series, suv=suv, resample=resample)
     raise DecodeError(f"{path} is no scan that medvision reads. {READS}.")
 
 
@@ -79,17 +84,18 @@ def read_study(
     series: str | None = None,
     case_id: str | None = None,
     *,
+    suv: bool = False,
     resample: bool = False,
 ) -> Study:
     """Read one series of a study, named `case_id`, or after its file or folder.
 
     See `read_volume` for the other parameters and for errors. A study that `find_studies` found is
-    read from its own files, wherever others lie.
+    read from its own files, wherever others lie, with its report.
     """
     if isinstance(path, StudyRef):
-        volume = read_found(path, choose_found(path, series), resample)
-        return Study(case_id or path.case_id, {"image": volume})
-    volume = read_volume(path, series, resample=resample)
+        volume = read_found(path, choose_found(path, series), suv, resample)
+        return Study(case_id or path.case_id, {"image": volume}, report_of(path))
+    volume = read_volume(path, series, suv=suv, resample=resample)
     return Study(case_id or unique_names([Path(path)])[0], {"image": volume})
 
 
@@ -102,12 +108,12 @@ def only_study(path: Path) -> StudyRef:
     return refs[0]
 
 
-def read_listed(listing: Path, series: str | None, resample: bool) -> Volume:
+def read_listed(listing: Path, series: str | None, suv: bool, resample: bool) -> Volume:
     """Read one series of the files that a DICOMDIR names, and tell which are missing."""
     references = read_dicomdir(listing)
     places = [locate(listing.parent, one.parts) for one in references]
     files = [path for path in places if path is not None]
-    volume = read_dicom(listing.parent, series, files=files, resample=resample)
+    volume = read_dicom(listing.parent, series, files=files, suv=suv, resample=resample)
     uid = volume.info.series_uid
     missing = [
         "/".join(one.parts)
@@ -142,7 +148,7 @@ def choose_found(ref: StudyRef, wanted: str | None) -> SeriesRef:
     raise SeriesError(f"{words}; choose one {HOW}:\n{lines}")
 
 
-def read_found(ref: StudyRef, one: SeriesRef, resample: bool = False) -> Volume:
+def read_found(ref: StudyRef, one: SeriesRef, suv: bool = False, resample: bool = False) -> Volume:
     """Read a series of a study, out of a zip where it lies in one.
 
     Raises
@@ -162,13 +168,13 @@ def read_found(ref: StudyRef, one: SeriesRef, resample: bool = False) -> Volume:
             raise DecodeError(other.problem)
     archive = archive_of(one.files[0])
     if archive is None:
-        volume = read_files(ref.path, one, files, resample)
+        volume = read_files(ref.path, one, files, suv, resample)
     else:
         inside = files[0] if len(files) == 1 else common_folder(files)
         with unpacked(inside) as place:
             folder = Path(str(place)[: -len(str(inside.relative_to(archive))) or None])
             moved = [folder / file.relative_to(archive) for file in files]
-            volume = read_files(ref.path, one, moved, resample)
+            volume = read_files(ref.path, one, moved, suv, resample)
         array = volume.array  # a mapped file is gone with its folder
         volume = replace(volume, array=np.array(array) if is_mapped(array) else array)
         volume = replace(volume, info=replace(volume.info, sources=(archive,)))
@@ -185,11 +191,13 @@ def siblings(ref: StudyRef, one: SeriesRef) -> list[Path]:
     return list(dict.fromkeys(file for part in parts for file in part.files))
 
 
-def read_files(path: Path, one: SeriesRef, files: Sequence[Path], resample: bool) -> Volume:
+def read_files(
+    path: Path, one: SeriesRef, files: Sequence[Path], suv: bool, resample: bool
+) -> Volume:
     """Read the files of one series; `path` names a DICOM series in errors."""
     if one.format == "dicom":
         wanted = one.label if one.uid else None
-        return read_dicom(path, wanted, files=files, resample=resample)
+        return read_dicom(path, wanted, files=files, suv=suv, resample=resample)
     return read_volume(files[0])
 
 

@@ -18,10 +18,11 @@ from medvision.io.index import Stamp
 from medvision.io.itk import is_itk
 from medvision.io.nifti import is_nifti, nifti_stem
 from medvision.io.raster import is_raster
+from medvision.io.reports import TABLES, TEXTS
 
-REPORT_SUFFIXES = (".txt", ".json", ".csv")
+REPORT_SUFFIXES = (*TEXTS, *TABLES, ".json")
 PLAIN_SUFFIXES = (
-    *(".tsv", ".md", ".xml", ".html", ".pdf", ".py", ".bval", ".bvec", ".yaml", ".yml", ".log"),
+    *(".xml", ".html", ".pdf", ".py", ".bval", ".bvec", ".yaml", ".yml", ".log"),
     *(".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".docx", ".xlsx", ".sqlite"),
 )
 RESULTS_MARK = "run.json"  # a folder that holds one is a result, not a scan
@@ -97,7 +98,7 @@ def entry_of(path: Path, root: bool = False) -> Entry | None:
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         return None
     stamp = (status.st_size, status.st_mtime_ns)
-    if kind == "nifti":  # its side-car tells what it shows
+    if kind in ("nifti", "raster"):  # a side-car tells what it shows
         stamp = with_sidecar(path, stamp)
     return Entry(path, stamp, kind or "", root)
 
