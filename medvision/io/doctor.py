@@ -121,6 +121,16 @@ REMEDIES = (
         "With one slice, nothing says how thick it is: volumes in ml are a guess.",
         "Trust areas, not volumes.",
     ),
+    Remedy(
+        r"lacks its place",
+        "Without positions, several images cannot be put in order.",
+        "Name one file instead of the folder, or export the series again with its positions.",
+    ),
+    Remedy(
+        r"is not a number|must be|claims|contradict|holds .* and",
+        "An element of the header is not what the standard asks for, so the rest is not believed.",
+        "Export the file again; a de-identification tool may have blanked too much.",
+    ),
 )
 OTHER = Remedy(
     r"",

@@ -9,6 +9,7 @@ bytes are there. Knows nothing of what the elements mean.
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from medvision.errors import DecodeError
 from medvision.io.dicom.wanted import PRIVATE_VRS, WANTED
 
 MAGIC_AT, MAGIC = 128, b"DICM"
-DICOMDIR_CLASS = b"1.2.840.10008.1.3.10"
+DICOMDIR_CLASS = re.compile(rb"1\.2\.840\.10008\.1\.3\.10(?![\d.])")
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 GE_PRIVATE = "1.2.840.113619.5.2"  # implicit little endian, pixels big endian
@@ -170,13 +171,13 @@ def label(tag: int) -> str:
 def is_dicom(path: Path) -> bool:
     """Tell by its content whether a file is DICOM; an index of files (DICOMDIR) is none."""
     start = start_of(path)
-    return looks_like_dicom(start) and DICOMDIR_CLASS + b"\0" not in start
+    return looks_like_dicom(start) and not DICOMDIR_CLASS.search(start)
 
 
 def is_dicomdir(path: Path) -> bool:
     """Tell by its content whether a file is an index of DICOM files."""
     start = start_of(path)
-    return start[MAGIC_AT : MAGIC_AT + 4] == MAGIC and DICOMDIR_CLASS + b"\0" in start
+    return start[MAGIC_AT : MAGIC_AT + 4] == MAGIC and bool(DICOMDIR_CLASS.search(start))
 
 
 def start_of(path: Path) -> bytes:
