@@ -20,6 +20,7 @@ from medvision import (
     Prediction,
     Predictor,
     Study,
+    StudyRef,
     find_studies,
     load_predictor,
     parse_box,
@@ -32,7 +33,7 @@ from medvision.volume import Volume, Window
 from medvision.zoo import bundled_models
 
 ROOT = Path(os.environ.get("MEDVISION_ROOT", "."))
-Source: TypeAlias = tuple[Path, str | None, float]  # path, series, time stamp
+Source: TypeAlias = tuple[str, str, float]  # study, series, time stamp
 WHOLE, TYPED = "the whole scan", "a box that I type"
 
 
@@ -43,9 +44,9 @@ def predictor_for(model: str) -> Predictor:
 
 
 @st.cache_resource(show_spinner="Reading the scan …", max_entries=4)
-def study_at(path: Path, series: str | None, changed: float) -> Study:
-    """Read a scan; `changed` is its time stamp, so that a new file is read anew."""
-    return read_study(path, series)
+def study_at(_ref: StudyRef, source: Source) -> Study:
+    """Read a scan; `source` tells it from others, and from itself before it changed."""
+    return read_study(_ref, source[1] or None)
 
 
 def main() -> None:
@@ -65,19 +66,25 @@ def main() -> None:
 
 def choose_study() -> tuple[Study, Source]:
     """Let the user choose a scan below the root; returns it and what tells it from others."""
-    refs = {ref.case_id: ref.path for ref in find_studies(ROOT)}
+    refs = {ref.case_id: ref for ref in find_studies(ROOT)}
     name = st.sidebar.selectbox(f"Scan ({len(refs)})", list(refs), key="scan")
-    path = refs[name]
-    series = (
-        st.sidebar.text_input(
-            "Series",
-            help="Of a DICOM folder with several: its number, UID or part of its description.",
+    ref = refs[name]
+    readable = [one for one in ref.series if one.role == "image" and not one.problem]
+    labels = [one.label for one in readable]
+    images = {s.label if labels.count(s.label) == 1 else s.uid: s for s in readable}
+    label = ""
+    if len(images) > 1:
+        label = st.sidebar.selectbox(
+            f"Series ({len(images)})",
+            list(images),
+            key="series",
+            format_func=lambda one: f"{images[one].label}  {images[one].description}".strip(),
         )
-        if path.is_dir()
-        else ""
+    changed = max(
+        (f.stat().st_mtime for one in ref.series for f in one.files if f.exists()), default=0
     )
-    source = (path, series or None, path.stat().st_mtime)
-    return study_at(*source), source
+    source = (f"{ref.path} {ref.uid}", label, changed)
+    return study_at(ref, source), source
 
 
 def analyse(study: Study, source: Source) -> Prediction | None:

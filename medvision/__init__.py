@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from medvision.spec import ModelSpec as ModelSpec
     from medvision.spec import TrainConfig as TrainConfig
     from medvision.study import Study as Study
+    from medvision.study import StudyRef as StudyRef
     from medvision.volume import Volume as Volume
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "Prediction": "prediction",
     "Predictor": "predictor",
     "Study": "study",
+    "StudyRef": "study",
     "TrainConfig": "spec",
     "Volume": "volume",
     "find_studies": "io",
