@@ -7,7 +7,6 @@ written.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from medvision.io import find_studies
 from medvision.io.archive import archive_of, unpacked
 from medvision.io.labels import read_labels
 from medvision.io.names import safe_name
+from medvision.io.quiet import quiet_pydicom
 from medvision.io.read import choose_found, read_found
 from medvision.outputs.nifti import save_nifti
 from medvision.progress import track
@@ -201,8 +201,7 @@ def dicom_sidecar(path: Path) -> dict[str, Any]:
 
 def read_fields(path: Path) -> Dataset:
     """Read the wanted elements; none when pydicom cannot."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_pydicom():
         try:
             return dcmread(path, stop_before_pixels=True, specific_tags=list(SIDECAR), force=True)
         except Exception:  # pydicom raises errors of many kinds; the image itself was read
@@ -213,12 +212,11 @@ def sidecar_fields(data: Dataset) -> dict[str, Any]:
     """Return DICOM elements under their BIDS names and in BIDS units."""
     found: dict[str, Any] = {}
     for keyword in SIDECAR:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
+        try:
+            with quiet_pydicom():
                 value = data.get(keyword)
-            except Exception:  # a value that is none
-                continue
+        except Exception:  # a value that is none
+            continue
         if value in (None, ""):
             continue
         key = BIDS_KEYS.get(keyword, keyword)

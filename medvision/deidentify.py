@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -25,6 +24,7 @@ from medvision.errors import DecodeError, MedvisionError, OutputError, SeriesErr
 from medvision.files import atomic_path
 from medvision.io import find_studies
 from medvision.io.archive import archive_of
+from medvision.io.quiet import quiet_pydicom
 from medvision.profile import (
     EMPTIED,
     KEPT_TEXT,
@@ -140,8 +140,7 @@ def read_whole(path: Path) -> Dataset:
     DecodeError
         When pydicom cannot.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_pydicom():
         try:
             return dcmread(path, force=False)
         except Exception:  # pydicom raises errors of many kinds
@@ -156,8 +155,7 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
     OutputError
         When something that identified the patient would remain; then nothing is written.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_pydicom():
         before = identities_of(data)
         strip(data)
         anonymizer.anonymize(data)

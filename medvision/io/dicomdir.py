@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from medvision.errors import DecodeError
+from medvision.io.quiet import quiet_pydicom
 
 NAME = "DICOMDIR"
 MAX_RECORDS = 5_000_000
@@ -35,8 +36,9 @@ def read_dicomdir(path: Path) -> list[Reference]:
         When it is no DICOMDIR, or its records lead nowhere or in a circle.
     """
     try:
-        data = dcmread(path, specific_tags=["DirectoryRecordSequence", "0x00041200"])
-        return list(references(path, data))
+        with quiet_pydicom():
+            data = dcmread(path, specific_tags=["DirectoryRecordSequence", "0x00041200"])
+            return list(references(path, data))
     except DecodeError:
         raise
     except Exception:  # pydicom raises many kinds on damaged files

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from medvision import __version__
 from medvision.errors import SeriesError
@@ -129,7 +130,7 @@ def look(entries: Sequence[Entry], store: Index, show: bool = False) -> dict[str
         facts = facts_of(entry, secret)
         found[entry.name] = facts
         if entry.stamp != GONE:
-            store.keep_file(entry.name, entry.stamp, light_of(facts), body_of(facts))
+            store.keep_file(entry.name, entry.stamp, light_of(facts), body_of(entry, facts))
     return found
 
 
@@ -165,12 +166,13 @@ def zip_facts(path: Path, secret: Pseudonyms) -> FileFacts:
 
 def renamed(ref: StudyRef, old: str, new: str) -> StudyRef:
     """Return a study whose problems and notes name another folder."""
+    return replace(ref, series=tuple(told_anew(one, old, new) for one in ref.series))
 
-    def told(one: SeriesRef) -> SeriesRef:
-        notes = tuple(note.replace(old, new) for note in one.notes)
-        return replace(one, problem=one.problem.replace(old, new), notes=notes)
 
-    return replace(ref, series=tuple(told(one) for one in ref.series))
+def told_anew(one: SeriesRef, old: str, new: str) -> SeriesRef:
+    """Return a series whose problem and notes name another path."""
+    notes = tuple(note.replace(old, new) for note in one.notes)
+    return replace(one, problem=one.problem.replace(old, new), notes=notes)
 
 
 def light_of(facts: FileFacts) -> list[object]:
@@ -178,10 +180,27 @@ def light_of(facts: FileFacts) -> list[object]:
     return [facts.kind, facts.study_uid, facts.patient, facts.day]
 
 
-def body_of(facts: FileFacts) -> list[object]:
-    """Return the rest, as JSON values."""
+def body_of(entry: Entry, facts: FileFacts) -> list[object]:
+    """Return the rest, as JSON values, and how the file was named then."""
     rest = (facts.series, facts.references, facts.studies)
-    return [plain_frames(facts.frames), *plain(rest)]
+    return [str(entry.path), plain_frames(facts.frames), *plain(rest)]
+
+
+def from_body(entry: Entry, light: FileFacts, body: list[Any]) -> FileFacts:
+    """Return full facts under the name that the user gives the file now."""
+    old, new = body[0], str(entry.path)
+
+    def path_of(text: str) -> Path:
+        return Path(new + text.removeprefix(old)) if text.startswith(old) else Path(text)
+
+    series, references, studies = value_of(body[2:], path_of)
+    return replace(
+        light,
+        frames=frames_of(body[1], entry.path),
+        series=series and told_anew(series, old, new),
+        references=references,
+        studies=tuple(renamed(ref, old, new) for ref in studies),
+    )
 
 
 def full_facts(
@@ -195,28 +214,19 @@ def full_facts(
         one = facts[entry.name]
         if entry.name in bodies:
             try:
-                frames, *rest = bodies[entry.name]
-                series, references, studies = value_of(rest)
-                one = replace(
-                    one,
-                    frames=frames_of(frames, entry.path),
-                    series=series and named_by(series, entry),
-                    references=references,
-                    studies=studies,
-                )
-            except (KeyError, TypeError, ValueError):  # damaged: read the file again
+                one = from_body(entry, one, bodies[entry.name])
+            except (
+                AttributeError,
+                IndexError,
+                KeyError,
+                TypeError,
+                ValueError,
+            ):  # damaged: read the file again
                 one = facts_of(entry, secret)
         elif entry.name in light:
             one = facts_of(entry, secret)
         found.append(one)
     return found
-
-
-def named_by(series: SeriesRef, entry: Entry) -> SeriesRef:
-    """Return a series of one file under the path that the user gives the file now."""
-    old = str(series.files[0]) if series.files else ""
-    problem = series.problem.replace(old, str(entry.path)) if old else series.problem
-    return replace(series, files=(entry.path,), problem=problem)
 
 
 def is_light(facts: FileFacts) -> bool:
@@ -228,7 +238,7 @@ def assemble(entries: Sequence[Entry], facts: Mapping[str, FileFacts], store: In
     """Group files into studies, each with its series; unchanged ones come from the index."""
     looked = [e for e in entries if (e.name in facts and facts[e.name].kind) or e.root]
     groups, listings = group_files(looked, facts)
-    named = {entry.name: entry.path for entry in looked}
+    named = {str(entry.path): entry.path for entry in looked}
 
     def path_of(text: str) -> Path:
         return named.get(text) or Path(text)
@@ -239,10 +249,10 @@ def assemble(entries: Sequence[Entry], facts: Mapping[str, FileFacts], store: In
             try:
                 group.studies = value_of(stored, path_of)
                 continue
-            except (KeyError, TypeError, ValueError):  # damaged: made again below
+            except (AttributeError, KeyError, TypeError, ValueError):  # damaged: made again below
                 pass
         group.studies = studies_of(group, full_facts(group.entries, facts, store))
-        store.keep_study(group.key, group.signature, plain(group.studies, os.path.abspath))
+        store.keep_study(group.key, group.signature, plain(group.studies))
     full = full_facts(listings, facts, store)
     missing = [(e.path.parent, one.references) for e, one in zip(listings, full, strict=True)]
     return missing_files(groups, missing)

@@ -34,8 +34,8 @@ class Group:
 
     @property
     def signature(self) -> str:
-        """What changes when any of the files does."""
-        lines = "\n".join(f"{e.name}|{e.stamp}" for e in self.entries)
+        """What changes when any of the files does, or is named in another way."""
+        lines = "\n".join(f"{e.path}|{e.stamp}" for e in self.entries)
         return blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
