@@ -18,15 +18,18 @@ from typing import Any
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
+from pydicom.uid import UID
 
 from medvision.convert import Converted
-from medvision.errors import DecodeError, MedvisionError, OutputError, SeriesError, require_extra
+from medvision.errors import MedvisionError, OutputError, SeriesError, require_extra
 from medvision.files import atomic_path
 from medvision.io import find_studies
 from medvision.io.archive import archive_of
+from medvision.io.dicom.seg import read_dataset
 from medvision.io.quiet import quiet_pydicom
 from medvision.profile import (
     EMPTIED,
+    IDENTIFYING,
     KEPT_TEXT,
     METHOD_CODES,
     REMOVED,
@@ -40,6 +43,7 @@ BURNED_IN = ("US", "SC", "OT", "ES", "XC", "IVUS")  # modalities that draw text 
 SHORTEST = 4  # characters of a value that is searched for: shorter ones occur by chance
 EARLIEST = 1850  # year; earlier dates are none
 OVERLAYS = (0x5000, 0x6000)  # curves and overlays: groups 50xx and 60xx
+PRIVATE_B_VALUES = (0x0019100C, 0x00431039, 0x20011003, 0x00651009)
 FIRST_PIXEL_TAG = 0x7FE00000
 
 
@@ -109,7 +113,7 @@ def clean_series(
         return replace(row, notes=("Left out: what is no image may hold identities in its text.",))
     if archive_of(ref.path) is not None:
         return replace(row, problem=f"{ref.path} is a zip: unpack it first.")
-    if not one.files:
+    if not one.files or (one.problem and not one.uid):
         return replace(row, problem=one.problem)
     files, notes = [], dict[str, None]()
     for number, path in enumerate(one.files, start=1):
@@ -117,7 +121,7 @@ def clean_series(
             continue
         written.add(path)
         try:
-            data = read_whole(path)
+            data = read_dataset(path)
             target = folder / f"{number:06d}.dcm"
             notes |= dict.fromkeys(clean_file(data, target, anonymizer))
             files.append(target)
@@ -132,21 +136,6 @@ def clean_series(
     return replace(row, files=tuple(files), notes=tuple(notes))
 
 
-def read_whole(path: Path) -> Dataset:
-    """Read a file with its pixels.
-
-    Raises
-    ------
-    DecodeError
-        When pydicom cannot.
-    """
-    with quiet_pydicom():
-        try:
-            return dcmread(path, force=False)
-        except Exception:  # pydicom raises errors of many kinds
-            raise DecodeError(f"{path} is no DICOM file with a header, or is damaged.") from None
-
-
 def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
     """Write a cleaned file, and return what a person should know of it.
 
@@ -156,7 +145,15 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
         When something that identified the patient would remain; then nothing is written.
     """
     with quiet_pydicom():
+        if "MOSAIC" in data.get("ImageType", ()):
+            raise OutputError(
+                f"{data.filename} is a Siemens mosaic: without its private elements nothing says "
+                "where its tiles lie. Convert it to NIfTI instead."
+            )
+        private_diffusion = any(tag in data for tag in PRIVATE_B_VALUES)
         before = identities_of(data)
+        data.preamble = b"\0" * 128  # it may hold anything
+        strip(data.file_meta)
         strip(data)
         anonymizer.anonymize(data)
         burned = data.get("BurnedInAnnotation", "") == "YES"
@@ -166,11 +163,14 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
         with atomic_path(target) as part:
             data.save_as(part, enforce_file_format=True)
             check_clean(dcmread(part, stop_before_pixels=True), part, target, before)
+    notes = []
+    if private_diffusion:
+        notes.append("What private elements said of b-values and directions is gone.")
     if burned:
-        return ["BurnedInAnnotation is YES: names may stand in the pixels, which are unchanged."]
-    if data.get("Modality") in BURNED_IN and data.get("BurnedInAnnotation") != "NO":
-        return [f"{data.Modality} images often have names in the pixels, which are unchanged."]
-    return []
+        notes.append("BurnedInAnnotation is YES: names may stand in the pixels, which stay.")
+    elif data.get("Modality") in BURNED_IN and data.get("BurnedInAnnotation") != "NO":
+        notes.append(f"{data.Modality} images often have names in the pixels, which stay.")
+    return notes
 
 
 def strip(data: Dataset) -> None:
@@ -224,18 +224,16 @@ def coded(value: str, meaning: str) -> Dataset:
 
 
 def identities_of(data: Dataset) -> set[str]:
-    """Return every value that must not remain: names, ids, dates, texts that are dropped, UIDs."""
+    """Return the values that must not remain: names and their parts, numbers, dates, UIDs."""
     found = set()
     for element in every_element(data):
-        if element.VR == "UI":
-            if not element.keyword.endswith("ClassUID") and element.keyword != "TransferSyntaxUID":
-                found |= set(texts_of(element))
-        elif element.VR in ("PN", "DA", "DT") or (
-            element.VR in TEXT_VRS and element.keyword not in KEPT_TEXT
-        ):
-            found |= set(texts_of(element))
-            if element.VR == "PN":
-                found |= {p for text in texts_of(element) for p in re.split(r"[\^= ]", text)}
+        texts = texts_of(element)
+        if element.VR == "PN":
+            found |= {*texts, *(part for text in texts for part in re.split(r"[\^= ]", text))}
+        elif element.VR in ("DA", "DT") or element.keyword in IDENTIFYING:
+            found |= set(texts)
+        elif element.VR == "UI" and not element.keyword.endswith("ClassUID"):
+            found |= {text for text in texts if UID(text).is_private}
     return {text for text in found if len(text) >= SHORTEST}
 
 
@@ -263,8 +261,15 @@ def check_clean(written: Dataset, part: Path, target: Path, before: set[str]) ->
             raise OutputError(f"{target} would still hold an identity in {element.keyword}.")
     header = header_bytes(part)
     long = [text for text in before if len(text) >= 2 * SHORTEST and not text.isalpha()]
-    if any(text.encode("utf-8", "replace") in header for text in long):
+    if any(stands_in(text, header) for text in long):
         raise OutputError(f"{target} would still hold an identity in its bytes.")
+
+
+def stands_in(text: str, header: bytes) -> bool:
+    """Tell whether a value stands in bytes; a number inside a longer number is another."""
+    found = text.encode("utf-8", "replace")
+    edge = rb"[\d.]" if found[:1].isdigit() else rb"\w"
+    return re.search(rb"(?<!%b)%b(?!%b)" % (edge, re.escape(found), edge), header) is not None
 
 
 def header_bytes(path: Path) -> bytes:

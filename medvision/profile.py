@@ -27,6 +27,11 @@ REPLACED_TEXT = {  # by dicognito
     "StudyID",
     "IssuerOfPatientID",
 }
+IDENTIFYING = {  # searched for in what is written, as are names, dates and UIDs
+    *("PatientID", "OtherPatientIDs", "IssuerOfPatientID", "AccessionNumber", "PatientAddress"),
+    *("PatientTelephoneNumbers", "MedicalRecordLocator", "InstitutionName", "InstitutionAddress"),
+    *("StationName", "DeviceSerialNumber", "AdmissionID", "ServiceEpisodeID"),
+}
 EMPTIED = {"PatientSex", "ContrastBolusAgent", "PatientBirthDate", "PatientBirthTime"}  # type 2
 REMOVED = set(
     """

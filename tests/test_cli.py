@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from dicom_phantom import write_series
 from typer.testing import CliRunner
 
 from medvision import cli
@@ -261,7 +262,7 @@ def test_mistakes_are_one_line_without_traceback(model, scans, tmp_path, argumen
 
 
 def test_every_command_explains_itself_with_an_example():
-    for command in ("predict", "info", "replay", "train", "evaluate", "app"):
+    for command in ("predict", "info", "doctor", "convert", "replay", "train", "evaluate", "app"):
         text = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert f"medvision {command}" in text
 
@@ -275,3 +276,38 @@ def test_an_unexpected_failure_keeps_its_words_to_itself(model, scans, tmp_path,
     assert result.exit_code == 1
     assert "DOE" not in result.output + (tmp_path / "o" / "results.csv").read_text()
     assert "Unexpected RuntimeError" in rows_of(tmp_path / "o")["scan0"]["reason"]
+
+
+def test_studies_of_one_folder_are_predicted_and_repeated_one_by_one(model, tmp_path):
+    folder = tmp_path / "scans" / "all"
+    for number in (1, 2):
+        image, _ = ellipsoid_phantom(
+            (16, 16, 16), np.diag([-1, -1, 1, 1]), [BALL], noise=5, seed=number
+        )
+        stored = image.with_array(image.array.astype(np.int16))
+        for path in write_series(tmp_path / "x", stored, number=number, modality="MR"):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.rename(folder / f"{number}-{path.name}")
+    out = tmp_path / "out"
+    assert run("predict", folder, "--model", model, "--out", out, "-q").exit_code == 0
+    assert sorted(rows_of(out)) == ["all", "all-2"]
+    again = run("replay", out, "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert again.output.count("identical") == 2
+
+
+def test_a_study_of_several_series_fails_until_one_is_named(model, tmp_path):
+    image, _ = ellipsoid_phantom((16, 16, 16), np.diag([-1, -1, 1, 1]), [BALL], noise=5)
+    stored = image.with_array(image.array.astype(np.int16))
+    for number in (1, 2):
+        write_series(
+            tmp_path / "exam" / str(number),
+            stored,
+            number=number,
+            change=lambda data, k: setattr(data, "StudyInstanceUID", "1.2.3"),
+        )
+    command = ["predict", tmp_path / "exam", "--model", model, "--out", tmp_path / "o", "-q"]
+    assert run(*command).exit_code == 1
+    assert "--series" in rows_of(tmp_path / "o")["exam"]["reason"]
+    assert run(*command, "--overwrite", "--series", "2").exit_code == 0
+    assert rows_of(tmp_path / "o")["exam_2"]["status"] == "ok"

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from typer.testing import CliRunner
 
 from medvision import cli
-from medvision.deidentify import check_moment, deidentify_studies
+from medvision.deidentify import check_moment, deidentify_studies, stands_in
 from medvision.errors import OutputError, SeriesError
 from medvision.io import find_studies, read_volume
 from medvision.profile import EMPTIED, REMOVED
@@ -154,8 +154,25 @@ def test_names_burned_into_pixels_are_warned_of(tmp_path):
 
     write_series(tmp_path / "a", SCAN, change=burned)
     [row] = deidentify_studies([tmp_path / "a"], tmp_path / "out")
-    assert "unchanged" in row.notes[0]
+    assert "which stay" in row.notes[0]
     assert pydicom.dcmread(row.files[0]).PatientIdentityRemoved == "NO"
+
+
+def test_a_mosaic_is_left_to_nifti(tmp_path):
+    def mosaic(data, k):
+        data.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+
+    write_series(tmp_path / "a", Volume(SCAN.array[..., :1], SCAN.affine), change=mosaic)
+    [row] = deidentify_studies([tmp_path / "a"], tmp_path / "out")
+    assert row.problem
+    assert files_of(tmp_path / "out") == []
+
+
+def test_numbers_inside_longer_numbers_are_others():
+    assert stands_in("12345678", b"x 12345678 y")
+    assert not stands_in("12345678", b"1.2.123456789")
+    assert not stands_in("1.2.840.99", b"1.2.840.99.1")
+    assert stands_in("AB-123456", b"(AB-123456)")
 
 
 def test_one_bad_file_is_a_row(tree, tmp_path):

@@ -102,7 +102,7 @@ REMEDIES = (
         "Ask where it comes from. If you trust it, unpack it yourself and name the folder.",
     ),
     Remedy(
-        r"cannot be (opened|listed)",
+        r"cannot be (opened|listed)|link to what is not here",
         "The file is locked, not permitted, or a link to what is not here.",
         "Check its permissions; for git-annex or datalad, run `datalad get` on it.",
     ),

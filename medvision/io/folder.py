@@ -139,6 +139,9 @@ def facts_of(entry: Entry, secret: Pseudonyms) -> FileFacts:
     if entry.kind == CLOSED:
         problem = f"{entry.path} cannot be listed: no permission, or it is gone."
         return FileFacts(CLOSED, series=unreadable(entry.path, "", problem))
+    if entry.stamp == GONE:
+        problem = f"{entry.path} is a link to what is not here."
+        return FileFacts(entry.kind, series=unreadable(entry.path, entry.kind, problem))
     kind = entry.kind or kind_by_content(entry.path)
     if kind == "zip":
         return file_facts(entry.path, kind, secret, zip_facts)
