@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dicom_phantom import write_series
 
-from medvision.errors import SeriesError
+from medvision.errors import DecodeError, SeriesError
 from medvision.io import find_studies, read_study
 from medvision.volume import Volume
 
@@ -166,6 +166,8 @@ def test_pipes_and_links_to_nowhere_stop_nothing(tmp_path):
     problems = {ref.case_id: ref.series[0].problem for ref in find_studies(tmp_path)}
     assert sorted(problems) == ["gone", "t1"]
     assert "is a link to what is not here" in problems["gone"]
+    with pytest.raises(DecodeError, match="a pipe"):
+        read_study(tmp_path / "a")
 
 
 def test_a_report_beside_its_scan_is_paired(tmp_path):

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -181,8 +182,10 @@ def is_dicomdir(path: Path) -> bool:
 
 
 def start_of(path: Path) -> bytes:
-    """Return the first bytes of a file; none when it cannot be opened."""
+    """Return the first bytes of a file; none when it cannot be opened, or is a pipe or device."""
     try:
+        if not path.is_file():  # opening a pipe would wait for its writer
+            return b""
         with path.open("rb") as file:
             return file.read(512)
     except OSError:
@@ -208,7 +211,10 @@ def read_elements(path: Path) -> Elements:
     DecodeError
         When the file is no DICOM file, or cut short before its pixel data.
     """
-    size = path.stat().st_size
+    status = path.stat()
+    if not S_ISREG(status.st_mode):
+        raise DecodeError(f"{path} is no file that can be read, but a pipe, a device or a folder.")
+    size = status.st_size
     with path.open("rb") as file:
         start = file.read(FIRST_READ)
         while True:
