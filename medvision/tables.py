@@ -1,25 +1,31 @@
-"""Tables for the terminal, through Rich."""
+"""Tables for the terminal, through Rich.
+
+What a table shows is imported for its type alone, so that `info` needs no torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from medvision.batch import RESULTS
-from medvision.convert import Converted
-from medvision.io.doctor import Finding
-from medvision.jobs import Outcome
-from medvision.replay import Replayed
-from medvision.run_card import RUN_CARD
-from medvision.study import SeriesRef, StudyRef
+if TYPE_CHECKING:
+    from medvision.convert import Converted
+    from medvision.io.doctor import Finding
+    from medvision.jobs import Outcome
+    from medvision.replay import Replayed
+    from medvision.study import SeriesRef, StudyRef
 
 
 def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out: Path) -> None:
     """Print a row a study, what went wrong below it, and where the results lie."""
+    from medvision.batch import RESULTS  # loads torch, which who calls this has loaded
+    from medvision.run_card import RUN_CARD
+
     console = Console()
     table = Table(title_justify="left")
     table.add_column("study", overflow="fold")
