@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from medvision.geometry import Box as Box
     from medvision.geometry import parse_box as parse_box
     from medvision.io import find_studies as find_studies
+    from medvision.io import pair_reports as pair_reports
+    from medvision.io import read_labels as read_labels
+    from medvision.io import read_report as read_report
     from medvision.io import read_study as read_study
     from medvision.io import read_volume as read_volume
     from medvision.jobs import plan_jobs as plan_jobs
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from medvision.prediction import Prediction as Prediction
     from medvision.predictor import Predictor as Predictor
     from medvision.predictor import load_predictor as load_predictor
+    from medvision.spec import InputSpec as InputSpec
     from medvision.spec import ModelSpec as ModelSpec
     from medvision.spec import TrainConfig as TrainConfig
     from medvision.study import Study as Study
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Box": "geometry",
+    "InputSpec": "spec",
     "MedvisionError": "errors",
     "ModelSpec": "spec",
     "Prediction": "prediction",
@@ -43,6 +48,9 @@ _HOMES = {
     "load_predictor": "predictor",
     "parse_box": "geometry",
     "plan_jobs": "jobs",
+    "pair_reports": "io",
+    "read_labels": "io",
+    "read_report": "io",
     "read_study": "io",
     "read_volume": "io",
     "run_batch": "batch",

@@ -94,7 +94,8 @@ def run_job(
     clock = Clock()
     source = str(job.source)
     try:
-        study = read_study(job.study or job.source, job.series, job.case_id)
+        inputs = predictor.spec.inputs
+        study = read_study(job.study or job.source, job.series, job.case_id, inputs=inputs)
         clock.lap("read")
         prediction = predictor.predict(study, job.box)
         clock.lap("predict")
@@ -104,7 +105,9 @@ def run_job(
             job=job,
             row=row_of(prediction, source, clock.total, files),
             seconds=clock.laps,
-            input_sha256=hash_inputs(study.image.info.sources),
+            input_sha256=hash_inputs(
+                list(dict.fromkeys(p for v in study.volumes.values() for p in v.info.sources))
+            ),
             outputs={k: {"file": p.name, "sha256": sha256(p)} for k, p in files.items()},
         )
     except Exception as error:  # one bad study must not stop the others

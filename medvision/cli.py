@@ -82,8 +82,11 @@ def predict(
         ),
     ] = None,
     series: Annotated[
-        str | None,
-        typer.Option(help="The DICOM series to take: its UID, number, or part of its description."),
+        list[str] | None,
+        typer.Option(
+            help="The series to take: its number, UID or part of its description; NAME=… for one "
+            "of several inputs. Overrules what the model asks for."
+        ),
     ] = None,
     outputs: Annotated[str, typer.Option(help="Files per study.")] = "nifti,json,overlay",
     device: Device = "auto",
@@ -114,7 +117,7 @@ def predict(
         import torch
 
         torch.set_num_threads(threads)
-    jobs = plan_jobs(inputs, out, series, boxes, not quiet)
+    jobs = plan_jobs(inputs, out, series or (), boxes, not quiet)
     predictor = load_predictor(model, device)
     formats = [name.strip() for name in outputs.split(",") if name.strip()]
     outcomes = run_batch(
@@ -272,7 +275,12 @@ def train(
 
 @app.command()
 def evaluate(
-    cases: Annotated[Path, typer.Argument(help="cases.csv: case_id, image, mask, split.")],
+    cases: Annotated[
+        Path,
+        typer.Argument(
+            help="cases.csv: case_id, image (or image_<name> for each input), mask, split."
+        ),
+    ],
     model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")],
     out: Annotated[Path, typer.Option(help="CSV to write, a row a case and structure.")],
     split: Annotated[str, typer.Option(help="Only rows of this split, such as test.")] = "",

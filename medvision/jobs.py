@@ -19,7 +19,7 @@ class Job:
 
     case_id: str
     source: Path
-    series: str | None = None
+    series: tuple[str, ...] = ()
     box: Box | None = None
     study: StudyRef | None = None  # what was found at `source`, which may hold others
 
@@ -43,7 +43,7 @@ class Outcome:
 def plan_jobs(
     inputs: Sequence[Path],
     out: Path,
-    series: str | None = None,
+    series: Sequence[str] = (),
     boxes: Sequence[Box] = (),
     show: bool = False,
 ) -> list[Job]:
@@ -55,10 +55,10 @@ def plan_jobs(
     found = find_studies(inputs, skip=[out], show=show)
     scans = [ref for ref in found if any(one.role == "image" for one in ref.series)]
     for ref in scans or found:
-        case_id = ref.case_id if series is None else f"{ref.case_id}_{safe_name(series)}"
+        case_id = "_".join([ref.case_id, *map(safe_name, series)])
         if not boxes:
-            jobs.append(Job(case_id, ref.path, series, None, ref))
+            jobs.append(Job(case_id, ref.path, tuple(series), None, ref))
         for number, box in enumerate(boxes, start=1):
             name = box.name if [b.name for b in boxes].count(box.name) == 1 else f"box-{number}"
-            jobs.append(Job(f"{case_id}_{name}", ref.path, series, box, ref))
+            jobs.append(Job(f"{case_id}_{name}", ref.path, tuple(series), box, ref))
     return jobs

@@ -77,7 +77,7 @@ def job_of(case: dict[str, Any]) -> Job:
             f"{source} is not here: start replay in the folder where the run was started."
         ) from None
     fits = [ref for ref in found if (ref.path, ref.uid) == (source, uid)]
-    return Job(case["case_id"], source, case["series"], box, fits[0] if fits else None)
+    return Job(case["case_id"], source, tuple(case["series"] or ()), box, fits[0] if fits else None)
 
 
 def compare(

@@ -68,7 +68,7 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
         "case_id": job.case_id,
         "source": str(job.source),
         "study_uid": job.study.uid if job.study else "",
-        "series": job.series,
+        "series": list(job.series),
         "box": None
         if job.box is None
         else {

@@ -268,7 +268,7 @@ def test_every_command_explains_itself_with_an_example():
 
 
 def test_an_unexpected_failure_keeps_its_words_to_itself(model, scans, tmp_path, monkeypatch):
-    def fail(path, series, case_id):
+    def fail(path, series, case_id, inputs):
         raise RuntimeError("DOE^JANE")
 
     monkeypatch.setattr("medvision.batch.read_study", fail)

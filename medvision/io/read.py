@@ -10,7 +10,7 @@ import numpy as np
 
 from medvision.errors import DecodeError, SeriesError
 from medvision.io.archive import archive_of, unpacked
-from medvision.io.choose import fitting, images_of, line
+from medvision.io.choose import choose_inputs, fitting, images_of, line
 from medvision.io.dicom import is_dicom, read_dicom
 from medvision.io.dicom.elements import is_dicomdir
 from medvision.io.dicom.series import NAMED_DICOM
@@ -21,6 +21,7 @@ from medvision.io.names import common_folder, unique_names
 from medvision.io.nifti import is_nifti, read_nifti
 from medvision.io.pairing import report_of
 from medvision.io.raster import is_raster, read_raster
+from medvision.spec import InputSpec
 from medvision.study import SeriesRef, Study, StudyRef
 from medvision.volume import Volume
 
@@ -81,21 +82,42 @@ def read_volume(
 
 def read_study(
     path: str | Path | StudyRef,
-    series: str | None = None,
+    series: str | Sequence[str] | None = None,
     case_id: str | None = None,
     *,
+    inputs: Sequence[InputSpec] = (),
     suv: bool = False,
     resample: bool = False,
 ) -> Study:
-    """Read one series of a study, named `case_id`, or after its file or folder.
+    """Read one series of a study, or what feeds each input of a model.
 
-    See `read_volume` for the other parameters and for errors. A study that `find_studies` found is
-    read from its own files, wherever others lie, with its report.
+    A study that `find_studies` found is read from its own files, wherever others lie, with its
+    report.
+
+    Parameters
+    ----------
+    path : str, Path or StudyRef
+    series : str or sequence of str, optional
+        Overrules what `inputs` say: ``"3"``, or ``"flair=3"`` for one of several inputs.
+    case_id : str, optional
+        Name of the study; by default after its file or folder.
+    inputs : sequence of InputSpec
+        ``model.spec.inputs``: which series feeds which input.
+    suv, resample : bool
+        As in `read_volume`, as are the errors.
     """
+    wanted = [series] if isinstance(series, str) else list(series or ())
+    if inputs and not isinstance(path, StudyRef):
+        path = only_study(Path(path))
     if isinstance(path, StudyRef):
-        volume = read_found(path, choose_found(path, series), suv, resample)
-        return Study(case_id or path.case_id, {"image": volume}, report_of(path))
-    volume = read_volume(path, series, suv=suv, resample=resample)
+        chosen = (
+            choose_inputs(path, inputs, wanted)
+            if inputs
+            else {"image": choose_found(path, wanted[0] if wanted else None)}
+        )
+        volumes = {n: read_found(path, one, suv, resample) for n, one in chosen.items()}
+        return Study(case_id or path.case_id, volumes, report_of(path))
+    volume = read_volume(path, wanted[0] if wanted else None, suv=suv, resample=resample)
     return Study(case_id or unique_names([Path(path)])[0], {"image": volume})
 
 

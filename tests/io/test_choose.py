@@ -3,14 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from dicom_phantom import write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.uid import generate_uid
 
 from medvision.errors import SeriesError
+from medvision.io import find_studies, read_study
 from medvision.io.choose import choose_inputs
 from medvision.spec import InputSpec
 from medvision.study import SeriesRef, StudyRef
+from medvision.volume import Volume
 
 
 def series(label, description="", **facts):
@@ -172,3 +177,28 @@ def test_a_name_without_its_input_is_refused(inputs, wanted, says):
 def test_a_study_without_images_lists_what_it_holds():
     with pytest.raises(SeriesError, match=r"holds no image series\.\n.*t1 tumor.*labels, no image"):
         choose_inputs(study(SEG), [InputSpec()])
+
+
+def test_a_study_is_read_as_its_model_asks(tmp_path):
+    scan = Volume(np.arange(120, dtype=np.int16).reshape(1, 5, 6, 4), np.diag([1.0, 1, 2, 1]))
+    study_uid = generate_uid()
+
+    def same_study(data, k):
+        data.StudyInstanceUID = study_uid
+
+    for number, name in ((2, "T1 mprage"), (3, "FLAIR"), (4, "localizer")):
+        one = scan.with_array(scan.array + 1000 * number)
+        write_series(
+            tmp_path / name, one, number=number, description=name, modality="MR", change=same_study
+        )
+    [ref] = find_studies(tmp_path)
+    inputs = (InputSpec("t1", description="t1"), InputSpec("flair", description="flair"))
+    for where in (ref, tmp_path):
+        volumes = read_study(where, inputs=inputs).volumes
+        assert [v.array.min() // 1000 for v in volumes.values()] == [2, 3]
+        assert list(volumes) == ["t1", "flair"]
+    overruled = read_study(ref, ["flair=4"], inputs=inputs)
+    assert overruled.volumes["flair"].array.min() == 4000
+    assert overruled.image.array.min() == 2000
+    with pytest.raises(SeriesError, match=r"(?s)T1 mprage.*FLAIR.*localizer"):
+        read_study(ref, inputs=(InputSpec("image", modality="MR"),))

@@ -215,3 +215,12 @@ def test_a_palette_becomes_color():
     found = read_volume(path)
     expected = apply_color_lut(data.pixel_array, data) >> 8
     assert np.array_equal(found.array[:, :, :, 0].transpose(2, 1, 0), expected)
+
+
+def test_a_dose_is_scaled_to_gray(tmp_path):
+    data = pydicom.dcmread(get_testdata_file("rtdose.dcm"))
+    data.DoseUnits = "GY"
+    data.save_as(tmp_path / "dose.dcm")
+    found = read_volume(tmp_path / "dose.dcm")
+    assert found.info.unit == "Gy"
+    assert found.array.max() == pytest.approx(data.pixel_array.max() * float(data.DoseGridScaling))

@@ -227,6 +227,8 @@ def unit_of(data: Elements) -> str:
     the file says otherwise.
     """
     said, modality = data.text("RescaleType"), data.text("Modality")
+    if modality == "RTDOSE":
+        return "Gy" if data.text("DoseUnits") == "GY" else ""
     if modality == "PT":
         return pet_unit(data)
     if modality == "CT":

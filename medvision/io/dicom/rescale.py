@@ -101,6 +101,9 @@ def rescale_of(groups: list[Elements]) -> tuple[float, float] | None:
         slope, intercept = group.first("RescaleSlope"), group.first("RescaleIntercept")
         if slope is not None or intercept is not None:
             return 1.0 if slope is None else slope, intercept or 0.0
+        dose = group.first("DoseGridScaling")  # PS3.3 C.8.8.3.4
+        if dose:
+            return dose, 0.0
     mapped = real_world_value(groups)
     return mapped[:2] if mapped else None
 
