@@ -2,6 +2,8 @@
 
 import subprocess
 import warnings
+import zlib
+from pathlib import Path
 
 import dcm2niix
 import nibabel as nib
@@ -421,6 +423,17 @@ def damaged(folder):
     (folder / "magic.dcm").write_bytes(b"\0" * 128 + b"DICM")
     for size in (140, 200, 400, 700):
         (folder / f"cut{size}.dcm").write_bytes(good[:size])
+
+
+def test_a_deflated_file_that_is_cut_short_inside_ends(tmp_path):
+    whole = Path(get_testdata_file("image_dfl.dcm")).read_bytes()
+    at = whole.index(b"CLUNIE1 ") + 8  # the end of the file meta information
+    inner = zlib.decompressobj(-zlib.MAX_WBITS).decompress(whole[at:])
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    path = tmp_path / "short.dcm"
+    path.write_bytes(whole[:at] + packer.compress(inner[:300]) + packer.flush())
+    with pytest.raises(DecodeError, match=r"short\.dcm is cut short"):
+        read_volume(path)
 
 
 def test_damaged_files_are_refused_by_name(tmp_path):

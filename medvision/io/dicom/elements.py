@@ -221,10 +221,10 @@ def read_elements(path: Path) -> Elements:
             try:
                 return parse(path, start, len(start) >= size)
             except NeedMore as need:
-                if need.end > size:
+                if need.end > size or len(start) >= size:  # the latter where it is deflated
                     raise DecodeError(
                         f"{path} is cut short or damaged: an element of its header ends at byte "
-                        f"{need.end}, the file at byte {size}."
+                        f"{need.end}, after the end of what it holds ({size} bytes)."
                     ) from None
                 if need.end > MAX_HEADER:
                     raise DecodeError(f"{path}: its header claims {need.end} bytes.") from None

@@ -39,7 +39,7 @@ class Coding:
     @property
     def syntax_name(self) -> str:
         """The transfer syntax in words, as far as it is known."""
-        return str(UID(self.syntax).name)
+        return str(UID(self.syntax, validation_mode=0).name)  # 0: no warning of odd ones
 
 
 @dataclass(frozen=True)
