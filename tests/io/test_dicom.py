@@ -431,7 +431,11 @@ def test_a_deflated_file_that_is_cut_short_inside_ends(tmp_path):
     inner = zlib.decompressobj(-zlib.MAX_WBITS).decompress(whole[at:])
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     path = tmp_path / "short.dcm"
-    path.write_bytes(whole[:at] + packer.compress(inner[:300]) + packer.flush())
+    path.write_bytes(
+        whole[:at]
+        + packer.compress(inner[: inner.index(b"1.2.840.10008.5.1.4") + 5])
+        + packer.flush()
+    )
     with pytest.raises(DecodeError, match=r"short\.dcm is cut short"):
         read_volume(path)
 

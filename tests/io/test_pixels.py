@@ -539,3 +539,11 @@ def test_a_header_that_claims_more_than_any_volume_takes_no_memory(tmp_path):
     path = write_image(tmp_path / "x", code, JPEG_LS, (65_535, 65_535), NumberOfFrames=2)
     with pytest.raises(DecodeError, match="voxels; at most 4294967296 are read"):
         read_volume(path)
+
+
+def test_colors_where_one_value_is_promised_are_refused(tmp_path):
+    data = pydicom.dcmread(pydicom.data.get_testdata_file("SC_ybr_full_422_uncompressed.dcm"))
+    data.SamplesPerPixel = 1
+    data.save_as(tmp_path / "gray.dcm")
+    with pytest.raises(DecodeError, match=r"gray\.dcm"):
+        read_volume(tmp_path / "gray.dcm")

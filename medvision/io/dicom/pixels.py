@@ -118,7 +118,9 @@ class Pixels:
         `out` is int16 or uint16, as the file's values are, and in one piece.
         """
         if not self.is_plain:
-            np.copyto(out, self.stored(number), casting="unsafe")
+            found = self.stored(number)
+            check_gray(found, self.coding)
+            np.copyto(out, found, casting="unsafe")
             return
         coding = self.coding
         with self.open() as file:
@@ -233,6 +235,15 @@ def is_subsampled(coding: Coding) -> bool:
         and coding.syntax in NATIVE
         and pixel_data_of(coding).length < full
     )
+
+
+def check_gray(stored: NDArray[Any], coding: Coding) -> None:
+    """Refuse a frame that has colors where the file promises one value a pixel."""
+    if stored.shape != (coding.rows, coding.columns):
+        raise DecodeError(
+            f"{coding.path}: SamplesPerPixel ({coding.samples}) and PhotometricInterpretation "
+            f"({coding.photometric}) contradict each other."
+        )
 
 
 def check_coding(coding: Coding) -> None:

@@ -20,7 +20,7 @@ from medvision.geometry import Voxels
 from medvision.io.dicom.elements import DEFLATED
 from medvision.io.dicom.grid import SliceGrid
 from medvision.io.dicom.headers import Coding, Frame
-from medvision.io.dicom.pixels import Pixels, check_coding, check_size
+from medvision.io.dicom.pixels import Pixels, check_coding, check_gray, check_size
 from medvision.io.dicom.rescale import (
     fits_int16,
     is_whole,
@@ -122,6 +122,7 @@ def stack_small(work: list[Work], shape: tuple[int, ...]) -> Buffer:
                 pixels.read_frame(number, slices[0])
             else:
                 whole = pixels.stored(number)
+                check_gray(whole, part.coding)
                 slices = [bits[c, k].view(stored_type(part.coding)) for c, k, _ in places]
                 for out, (_, _, frame) in zip(slices, places, strict=True):
                     np.copyto(out, tile_of(whole, frame), casting="unsafe")
@@ -148,6 +149,7 @@ def stack_real(work: list[Work], shape: tuple[int, ...], may_be_whole: bool) -> 
         fits = may_be_whole
         for number, places in part.frames:
             stored = pixels.stored(number)
+            check_gray(stored, part.coding)
             for c, k, frame in places:
                 values = tile_of(stored, frame)
                 if part.coding.lut:
