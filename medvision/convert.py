@@ -147,6 +147,9 @@ def convert_series(
     except OSError as error:
         words = f"{stem.name} cannot be written: {error.strerror or 'no reason given'}."
         return Converted(ref.case_id, one.label, (), words)
+    except Exception as error:  # one odd series must not stop the others
+        words = f"Unexpected {type(error).__name__}: please report it."
+        return Converted(ref.case_id, one.label, (), words)
     return Converted(ref.case_id, one.label, files, notes=notes)
 
 

@@ -35,6 +35,7 @@ IDENTIFYING = {  # searched for in what is written, as are names, dates and UIDs
 EMPTIED = {"PatientSex", "ContrastBolusAgent", "PatientBirthDate", "PatientBirthTime"}  # type 2
 REMOVED = set(
     """
+    PrivateInformation PrivateInformationCreatorUID
     PatientAge PatientSize PatientWeight PatientBodyMassIndex PregnancyStatus SmokingStatus
     PatientSexNeutered LastMenstrualDate PatientBirthName PatientMotherBirthName
     OtherPatientNames OtherPatientIDsSequence ReferencedPatientSequence ReferencedStudySequence

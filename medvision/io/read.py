@@ -194,7 +194,8 @@ def read_found(ref: StudyRef, one: SeriesRef, suv: bool = False, resample: bool 
     else:
         inside = files[0] if len(files) == 1 else common_folder(files)
         with unpacked(inside) as place:
-            folder = Path(str(place)[: -len(str(inside.relative_to(archive))) or None])
+            below = inside.relative_to(archive).parts
+            folder = place.parents[len(below) - 1] if below else place
             moved = [folder / file.relative_to(archive) for file in files]
             volume = read_files(ref.path, one, moved, suv, resample)
         array = volume.array  # a mapped file is gone with its folder

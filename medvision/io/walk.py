@@ -78,12 +78,20 @@ def walk(folder: Path, skipped: set[str]) -> Iterator[Entry]:
         return
     visible = [one for one in found if not one.name.startswith(".")]
     for one in visible:
-        entry = None if one.is_dir() else entry_of(folder / one.name)
+        entry = None if is_folder(one) else entry_of(folder / one.name)
         if entry is not None:
             yield entry
     for one in visible:
         if one.is_dir(follow_symlinks=False):
             yield from walk(folder / one.name, skipped)
+
+
+def is_folder(one: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder; a link that leads back to itself is none."""
+    try:
+        return one.is_dir()
+    except OSError:
+        return False
 
 
 def entry_of(path: Path, root: bool = False) -> Entry | None:

@@ -57,7 +57,10 @@ def write_results(
     for name in class_names:
         columns += [f"{name}_ml", f"{name}_voxels"]
     columns += ["touches_border", "mask"]
-    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows({key: harmless(value) for key, value in row.items()} for row in rows)

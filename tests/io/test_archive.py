@@ -163,3 +163,12 @@ def test_what_a_dicomdir_names_and_is_not_there_is_told(tmp_path):
     assert len(whole) > 3  # the studies of which nothing was copied
     volume = read_volume(tmp_path, series="SmartScore")
     assert any("not there" in note for note in volume.info.notes)
+
+
+def test_a_zip_without_folders_is_read(tmp_path):
+    scan = Volume(np.arange(120, dtype=np.int16).reshape(1, 5, 6, 4), np.diag([1.0, 1, 2, 1]))
+    paths = write_series(tmp_path / "in", scan)
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, path.name)
+    assert read_volume(tmp_path / "flat.zip").shape == (5, 6, 4)

@@ -211,7 +211,10 @@ def read_elements(path: Path) -> Elements:
     DecodeError
         When the file is no DICOM file, or cut short before its pixel data.
     """
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DecodeError(f"{path} cannot be opened: {error.strerror}.") from None
     if not S_ISREG(status.st_mode):
         raise DecodeError(f"{path} is no file that can be read, but a pipe, a device or a folder.")
     size = status.st_size
