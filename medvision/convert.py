@@ -155,6 +155,8 @@ def convert_series(
 
 def write_converted(volume: Volume, sidecar: dict[str, Any], stem: Path) -> tuple[Path, ...]:
     """Write the side-cars, then the image: where there is an image, it is complete."""
+    for suffix in ("bval", "bvec"):  # those of an earlier run would speak for this image
+        stem.with_name(f"{stem.name}.{suffix}").unlink(missing_ok=True)
     files = [write_text(stem.with_name(f"{stem.name}.json"), json.dumps(sidecar, indent=2) + "\n")]
     if volume.info.b_values:
         bval = " ".join(f"{b:g}" for b in volume.info.b_values)

@@ -89,6 +89,10 @@ def deidentify_studies(
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty: name another folder, or --overwrite.")
     refs = find_studies(inputs, skip=[out], show=show)
+    sources = {file.resolve() for ref in refs for one in ref.series for file in one.files}
+    earlier = [old for old in out.glob("study-*/series-*/*.dcm") if old.resolve() not in sources]
+    for old in earlier:  # else a shorter series would leave another patient's slices beside it
+        old.unlink()
     work = [
         (n, m, ref, one)
         for n, ref in enumerate(refs, start=1)
