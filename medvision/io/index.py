@@ -155,14 +155,14 @@ class Index:
         """Return the rows that a query finds; none when the file fails."""
         try:
             return self.base.execute(query, values).fetchall() if self.base is not None else []
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeError):  # the latter for names that are no UTF-8
             return []
 
     def _change(self, *changes: tuple[str, Sequence[Sequence[Any]]]) -> None:
         """Make changes in one transaction; none when the file fails: the next walk reads again."""
         if self.base is None or not any(rows for _, rows in changes):
             return
-        with suppress(sqlite3.Error), self.base:  # commits, or rolls back
+        with suppress(sqlite3.Error, UnicodeError), self.base:  # commits, or rolls back
             self.base.execute("BEGIN IMMEDIATE")
             for statement, rows in changes:
                 self.base.executemany(statement, rows)

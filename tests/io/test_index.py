@@ -3,6 +3,7 @@
 import os
 import sqlite3
 
+import nibabel as nib
 import numpy as np
 import pytest
 from dicom_phantom import write_series
@@ -153,3 +154,14 @@ def test_days_between_dates_are_kept_and_dates_are_not():
     assert secret.day("2020", "4711") is None
     assert secret.patient("4711") != secret.patient("4711", "HOSPITAL")
     assert secret.patient("") == ""
+
+
+def test_a_name_that_is_no_text_does_not_break_the_index(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDVISION_INDEX", str(tmp_path / "index"))
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4))
+    nib.save(image, folder / "a.nii")
+    os.rename(folder / "a.nii", os.fsencode(folder) + b"/M\xfcller.nii")
+    for _ in range(2):
+        assert len(find_studies(folder)) == 1
