@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from medvision.errors import SpecError
 from medvision.geometry import spacing_of, to_world, voxel_mm3
+from medvision.spec import Task
 from medvision.volume import Volume
+
+DIGITS = 6  # of a probability in a file
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A segmentation on the grid of the source scan.
+    """What a model said of one study: a mask (segmentation) or probabilities (classification).
 
     Parameters
     ----------
@@ -38,24 +43,54 @@ class Prediction:
     model : str
         Name of the model.
     class_names : tuple of str
-        Label ``i + 1`` is ``class_names[i]``.
-    mask : Volume
-        (1, I, J, K) uint8 labels, on the grid of the scan.
+        Of a segmentation, label ``i + 1`` is ``class_names[i]``; of a classification, the classes.
     region : three slices
         The block of the scan that the model was shown.
+    mask : Volume, optional
+        (1, I, J, K) uint8 labels, on the grid of the scan.
+    scores : mapping of str to float, optional
+        Probability of each class, in the order of `class_names`; they sum to 1.
     warnings : tuple of str
         Why the result may deserve less trust.
+
+    Raises
+    ------
+    SpecError
+        When it has both a mask and scores or neither, or scores of other classes.
     """
 
     case_id: str
     model: str
     class_names: tuple[str, ...]
-    mask: Volume
     region: tuple[slice, slice, slice]
+    mask: Volume | None = None
+    scores: Mapping[str, float] | None = None
     warnings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if (self.mask is None) == (self.scores is None):
+            found = "neither" if self.mask is None else "both"
+            raise SpecError(f"A prediction has a mask or scores; that of {self.model} has {found}.")
+        if self.scores is not None and tuple(self.scores) != self.class_names:
+            raise SpecError(
+                f"Scores are those of the classes {', '.join(self.class_names)}, in this order; "
+                f"found {', '.join(self.scores) or 'none'}."
+            )
+
+    @property
+    def task(self) -> Task:
+        """``"segmentation"`` or ``"classification"``."""
+        return "segmentation" if self.scores is None else "classification"
+
+    @property
+    def predicted(self) -> str | None:
+        """The likeliest class, the first of equals; None for a segmentation."""
+        return max(self.scores, key=self.scores.__getitem__) if self.scores else None
+
     def measure(self) -> list[Structure]:
-        """Measure every structure, in label order."""
+        """Measure every structure, in label order; a classification has none."""
+        if self.mask is None:
+            return []
         return [
             measure_structure(self.mask, label, name, self.region)
             for label, name in enumerate(self.class_names, start=1)
@@ -63,19 +98,21 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a JSON result holds."""
-        return {
-            "case_id": self.case_id,
-            "model": self.model,
-            "structures": [asdict(s) for s in self.measure()],
-            "grid": {
+        said: dict[str, Any] = {"case_id": self.case_id, "model": self.model, "task": self.task}
+        if self.mask is not None:
+            said["structures"] = [asdict(s) for s in self.measure()]
+            said["grid"] = {
                 "shape": list(self.mask.shape),
                 "affine": self.mask.affine.tolist(),
                 "spacing_mm": list(self.mask.spacing),
                 "orientation": self.mask.orientation,
-            },
-            "region": [[s.start, s.stop] for s in self.region],
-            "warnings": list(self.warnings),
-        }
+            }
+        if self.scores is not None:
+            said["predicted"] = self.predicted
+            said["scores"] = {name: round(float(p), DIGITS) for name, p in self.scores.items()}
+        said["region"] = [[s.start, s.stop] for s in self.region]
+        said["warnings"] = list(self.warnings)
+        return said
 
 
 def measure_structure(

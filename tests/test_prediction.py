@@ -1,8 +1,11 @@
 """Measurements of phantoms whose volumes and places are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from medvision.errors import SpecError
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.prediction import Prediction, measure_structure
 from medvision.volume import SeriesInfo, Volume
@@ -69,8 +72,46 @@ def test_a_picture_without_calibration_has_no_millimeters():
 def test_dictionary_holds_the_grid_and_every_structure():
     _, mask = ellipsoid_phantom((50, 50, 40), grid((1, 1, 1), (50, 50, 40)), [BALL])
     said = Prediction(
-        "case", "model", ("ball", "other"), mask, (slice(0, 50), slice(0, 50), slice(0, 40))
+        case_id="case",
+        model="model",
+        class_names=("ball", "other"),
+        region=(slice(0, 50), slice(0, 50), slice(0, 40)),
+        mask=mask,
     ).to_dict()
+    assert said["task"] == "segmentation"
     assert [s["name"] for s in said["structures"]] == ["ball", "other"]
     assert said["grid"]["shape"] == [50, 50, 40]
     assert said["region"] == [[0, 50], [0, 50], [0, 40]]
+    assert not {"predicted", "scores"} & set(said)
+
+
+def classified(**scores):
+    return Prediction("case", "model", ("no", "yes"), (slice(0, 28),) * 3, scores=scores)
+
+
+def test_a_classification_says_the_likeliest_class_and_has_nothing_to_measure():
+    one = classified(no=1 / 3, yes=2 / 3)
+    assert (one.task, one.predicted, one.measure()) == ("classification", "yes", [])
+    assert one.to_dict() == {
+        "case_id": "case",
+        "model": "model",
+        "task": "classification",
+        "predicted": "yes",
+        "scores": {"no": 0.333333, "yes": 0.666667},
+        "region": [[0, 28], [0, 28], [0, 28]],
+        "warnings": [],
+    }
+    assert classified(no=0.5, yes=0.5).predicted == "no"
+
+
+def test_a_prediction_has_a_mask_or_scores():
+    mask = Volume(np.zeros((1, 5, 5, 1), np.uint8), np.eye(4))
+    region = (slice(0, 5), slice(0, 5), slice(0, 1))
+    segmented = Prediction("case", "model", ("no", "yes"), region, mask=mask)
+    assert (segmented.task, segmented.predicted) == ("segmentation", None)
+    with pytest.raises(SpecError, match="has neither"):
+        Prediction("case", "model", ("no", "yes"), region)
+    with pytest.raises(SpecError, match="has both"):
+        replace(segmented, scores={"no": 0.5, "yes": 0.5})
+    with pytest.raises(SpecError, match="classes no, yes, in this order; found yes, no"):
+        classified(yes=1.0, no=0.0)

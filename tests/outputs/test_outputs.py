@@ -23,7 +23,7 @@ def result(case_id="case"):
     image, mask = ellipsoid_phantom((30, 31, 32), np.eye(4), [BALL], noise=5)
     region = tuple(slice(0, n) for n in mask.shape)
     return (
-        Prediction(case_id, "toy", ("ball", "none"), mask, region, ("looks odd",)),
+        Prediction(case_id, "toy", ("ball", "none"), region, mask, warnings=("looks odd",)),
         Study(case_id, {"image": image}),
     )
 
