@@ -12,18 +12,34 @@ from medvision.volume import Volume
 
 SIZE_SLACK, SPACING_SLACK = 1.3, 1.5  # factors beyond the training range that pass in silence
 BRIGHTNESS_SLACK = 0.2  # of the 1st-to-99th percentile span
-AXES = ("left-right", "back-front", "foot-head")
+AXES = {"R": "left-right", "A": "back-front", "S": "foot-head"}  # of a scan
+SIDES = {"R": "wide", "A": "deep", "S": "high"}  # of a picture, as `read_raster` lays it
 MAX_SAMPLES = 4_000_000
+FORCED = (
+    "unlike the training images in what follows, and a classifier names one of its classes "
+    "whatever it is shown: do not rely on the probabilities"
+)
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is compared: one scan along the model's axes."""
 
-    extent_mm: tuple[float, float, float]
-    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]  # 1 where it is unknown
+    spacing_known: bool
     brightness: float  # place of the median between the 1st (0) and 99th (1) percentile
     level: float  # median, in the scan's units
+
+    @property
+    def extent_mm(self) -> tuple[float, float, float]:
+        """Size along the model's axes, in mm; in pixels where the spacing is unknown."""
+        x, y, z = (float(n * mm) for n, mm in zip(self.shape, self.spacing_mm, strict=True))
+        return x, y, z
+
+    def without_spacing(self) -> Facts:
+        """Return the facts of the same voxels as a picture, sizes in pixels."""
+        return Facts(self.shape, (1.0, 1.0, 1.0), False, self.brightness, self.level)
 
 
 def facts_of(volume: Volume, spec: ModelSpec) -> Facts:
@@ -31,18 +47,25 @@ def facts_of(volume: Volume, spec: ModelSpec) -> Facts:
     upright = volume.reoriented(spec.orientation)
     step = max(1, round((upright.array.size / MAX_SAMPLES) ** (1 / 3)))
     sample = np.asarray(upright.array[:, ::step, ::step, ::step], dtype=np.float64)
-    low, median, high = np.nanpercentile(sample, [1, 50, 99])
-    x, y, z = (float(n * s) for n, s in zip(upright.shape, upright.spacing, strict=True))
+    sample = sample[np.isfinite(sample)]
+    low, median, high = np.percentile(sample, [1, 50, 99]) if sample.size else (0.0, 0.0, 0.0)
     span = high - low
     brightness = float((median - low) / span) if span > 0 else 0.0
-    return Facts((x, y, z), upright.spacing, brightness, float(median))
+    known = volume.info.spacing_known
+    return Facts(upright.shape, upright.spacing, known, brightness, float(median))
 
 
 def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
-    """Return the range that the training scans span."""
+    """Return the range that 99% of the training scans span; of fewer than 100, all of them.
+
+    Sizes are in pixels unless all have a spacing.
+    """
+    known = all(c.spacing_known for c in cases)
+    cases = cases if known else [c.without_spacing() for c in cases]
 
     def span(values: Sequence[float]) -> Range:
-        return round(min(values), 4), round(max(values), 4)
+        low, high = np.percentile(values, [0.5, 99.5], method="nearest")
+        return round(float(low), 4), round(float(high), 4)
 
     ex, ey, ez = (span([c.extent_mm[a] for c in cases]) for a in range(3))
     sx, sy, sz = (span([c.spacing_mm[a] for c in cases]) for a in range(3))
@@ -52,39 +75,69 @@ def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
         spacing_mm=(sx, sy, sz),
         brightness=span([c.brightness for c in cases]),
         level=span([c.level for c in cases]),
+        spacing_known=known,
     )
 
 
 def unlike_training(volumes: Mapping[str, Volume], spec: ModelSpec) -> list[str]:
     """Return one sentence for each way in which a study lies far outside the training range.
 
-    Of several inputs, given by name, only the reference is held against the fingerprint.
+    Of several inputs, given by name, only the reference is held against the fingerprint. For a
+    classification a sentence before them says what they mean for the probabilities.
     """
-    known, warnings = spec.fingerprint, []
+    warnings = []
     for one in spec.inputs:
         found = volumes[one.name].info.modality
         if one.modality and found and found != one.modality:
             name = f"{one.name}: " if len(spec.inputs) > 1 else ""
             warnings.append(f"{name}modality {found}: trained on {one.modality}")
-    if known is None:
-        return warnings
-    facts = facts_of(volumes[spec.inputs[0].name], spec)
-    for axis, name in enumerate(AXES):
+    if spec.fingerprint is not None:
+        facts = facts_of(volumes[spec.inputs[0].name], spec)
+        warnings += unlike_in_size(facts, spec.fingerprint, spec)
+        warnings += unlike_in_values(facts, spec.fingerprint, spec)
+    return [FORCED, *warnings] if warnings and spec.task == "classification" else warnings
+
+
+def unlike_in_size(facts: Facts, known: Fingerprint, spec: ModelSpec) -> list[str]:
+    """Compare planes, extents and voxel sizes; extents in pixels with a model of pictures."""
+    warnings = []
+    if facts.spacing_known != known.spacing_known:
+        trained = "scans with one" if known.spacing_known else "pictures without one"
+        size = " × ".join(f"{mm:.3g}" for mm in facts.spacing_mm)
+        has = f"a voxel size of {size} mm" if facts.spacing_known else "no known voxel size"
+        warnings.append(f"{has}: trained on {trained}")
+        if known.spacing_known:
+            return warnings  # pixels say nothing of millimeters
+        facts = facts.without_spacing()
+    flat = spec.dims == 2 and known.extent_mm[2] == known.spacing_mm[2]
+    if flat and facts.shape[2] > 1:
+        warnings.append(f"a stack of {facts.shape[2]} planes: trained on single ones")
+    unit, words = ("mm", AXES) if known.spacing_known else ("pixels", SIDES)
+    for axis, letter in enumerate(spec.orientation[: 2 if flat else 3]):
+        name = words[letter.translate(str.maketrans("LPI", "RAS"))]
         for what, value, seen, slack in (
             ("extent", facts.extent_mm[axis], known.extent_mm[axis], SIZE_SLACK),
             ("voxel size", facts.spacing_mm[axis], known.spacing_mm[axis], SPACING_SLACK),
         ):
             if not seen[0] / slack <= value <= seen[1] * slack:
-                hint = "; show it a part with --box" if value > seen[1] and what == "extent" else ""
-                span = f"{seen[0]:.3g}" if seen[0] == seen[1] else f"{seen[0]:.3g} to {seen[1]:.3g}"
-                warnings.append(f"{what} {value:.3g} mm {name}: trained on {span} mm{hint}")
+                large = what == "extent" and value > seen[1] and known.spacing_known
+                hint = "; show it a part with --box" if large else ""
+                warnings.append(
+                    f"{what} {short(value)} {unit} {name}: trained on {in_words(seen)} {unit}{hint}"
+                )
+    return warnings
+
+
+def unlike_in_values(facts: Facts, known: Fingerprint, spec: ModelSpec) -> list[str]:
+    """Compare contrast, and the values themselves where the model is told them as they are."""
+    warnings = []
     low, high = known.brightness
     if not low - BRIGHTNESS_SLACK <= facts.brightness <= high + BRIGHTNESS_SLACK:
         warnings.append(
             f"contrast unlike training: median at {facts.brightness:.0%} of the intensity range, "
             f"trained on {low:.0%} to {high:.0%}"
         )
-    if spec.intensity.rule == "window" and not near_range(facts.level, known.level):
+    if spec.inputs[0].intensity.rule == "window" and not near_range(facts.level, known.level):
         warnings.append(
             f"median intensity {facts.level:.0f}: trained on "
             f"{known.level[0]:.0f} to {known.level[1]:.0f}"
@@ -96,3 +149,14 @@ def near_range(value: float, seen: Range) -> bool:
     """Tell whether `value` lies within a range widened by half its span on each side."""
     slack = (seen[1] - seen[0]) / 2
     return seen[0] - slack <= value <= seen[1] + slack
+
+
+def in_words(seen: Range) -> str:
+    """Return a range as text, one number where both ends are the same."""
+    low, high = short(seen[0]), short(seen[1])
+    return low if low == high else f"{low} to {high}"
+
+
+def short(value: float) -> str:
+    """Return three digits of a number, all of those before the point."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

@@ -1,0 +1,126 @@
+"""Scans unlike the training images are told in plain words, and those like them are not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medvision.fingerprint import FORCED, facts_of, fingerprint_of, unlike_training
+from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.volume import SeriesInfo, Volume
+
+AS_PICTURES = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # LIA
+RANDOM = np.random.default_rng(0)
+
+
+def picture(columns=28, rows=28, pages=1, level=128):
+    array = RANDOM.normal(level, 30, (1, columns, rows, pages)).clip(0, 255).astype(np.uint8)
+    return Volume(array, AS_PICTURES, SeriesInfo(spacing_known=False))
+
+
+def scan(shape=(40, 50, 30), mm=(1.0, 1.0, 2.0), **info):
+    array = RANDOM.normal(100, 20, (1, *shape)).astype(np.float32)
+    return Volume(array, np.diag([*mm, 1]), SeriesInfo(**info))
+
+
+def trained(volumes, spec):
+    return replace(spec, fingerprint=fingerprint_of([facts_of(v, spec) for v in volumes]))
+
+
+X_RAY = trained(
+    [picture(level=level) for level in (100, 120, 140)],
+    ModelSpec(
+        name="x-ray",
+        task="classification",
+        architecture="cnn2d",
+        class_names=("normal", "pneumonia"),
+        spacing=None,
+        roi_size=(28, 28, 1),
+        orientation="LIA",
+        inputs=(InputSpec(modality="CR", intensity=Intensity("window", low=0, high=255)),),
+    ),
+)
+BRAIN = trained(
+    [scan((n, 50, 30)) for n in (38, 40, 44)],
+    ModelSpec(
+        "brain", "segmentation", "unet3d", ("ball",), spacing=(1, 1, 2), roi_size=(32, 32, 16)
+    ),
+)
+
+
+def told(volume, spec):
+    return unlike_training({"image": volume}, spec)
+
+
+def test_a_scan_like_the_training_ones_is_told_nothing_of():
+    assert told(picture(level=110), X_RAY) == []
+    assert told(scan((42, 52, 29)), BRAIN) == []
+
+
+def test_sizes_of_pictures_are_ranges_of_pixels():
+    known = X_RAY.fingerprint
+    assert known.extent_mm == ((28, 28), (28, 28), (1, 1))
+    assert not known.spacing_known
+    assert BRAIN.fingerprint.extent_mm == ((38, 44), (50, 50), (60, 60))
+    assert BRAIN.fingerprint.spacing_known
+
+
+def test_one_picture_among_scans_makes_all_sizes_pixels():
+    known = fingerprint_of([facts_of(scan(), BRAIN), facts_of(picture(), BRAIN)])
+    assert known.extent_mm[2] == (28, 30)
+    assert known.spacing_mm == ((1, 1),) * 3
+
+
+def test_a_large_picture_is_told_in_pixels():
+    first, *others = told(picture(1024, 768), X_RAY)
+    assert first == FORCED
+    assert others == [
+        "extent 1024 pixels wide: trained on 28 pixels",
+        "extent 768 pixels high: trained on 28 pixels",
+    ]
+
+
+def test_a_stack_is_no_picture():
+    assert told(picture(pages=64), X_RAY)[1:] == ["a stack of 64 planes: trained on single ones"]
+
+
+def test_a_ct_slice_is_no_radiograph():
+    array = RANDOM.normal(-600, 300, (1, 512, 512, 1)).astype(np.int16)
+    slice_ = Volume(array, np.diag([-0.7, -0.7, 5, 1]), SeriesInfo(modality="CT", unit="HU"))
+    first, modality, spacing, *others = told(slice_, X_RAY)
+    assert first == FORCED
+    assert modality == "modality CT: trained on CR"
+    assert spacing == "a voxel size of 0.7 × 5 × 0.7 mm: trained on pictures without one"
+    assert "extent 512 pixels wide: trained on 28 pixels" in others
+    assert others[-1].startswith("median intensity -60")
+
+
+def test_a_picture_is_no_scan_and_its_pixels_no_millimeters():
+    model = replace(BRAIN, spacing=None)
+    assert "no known voxel size: trained on scans with one" in told(picture(), model)
+    assert not [w for w in told(picture(5, 5), model) if "extent" in w]
+
+
+@pytest.mark.parametrize(
+    ("mm", "says"),
+    [
+        ((3, 1, 2), "extent 120 mm left-right: trained on 38 to 44 mm; show it a part with --box"),
+        ((1, 1, 4), "voxel size 4 mm foot-head: trained on 2 mm"),
+        ((1, 0.5, 2), "extent 25 mm back-front: trained on 50 mm"),
+    ],
+)
+def test_sizes_of_scans_are_told_in_millimeters(mm, says):
+    assert says in told(scan(mm=mm), BRAIN)
+    turned = trained([scan().reoriented("ASR")], replace(BRAIN, orientation="ASR"))
+    assert says.split(":")[0] in str(told(scan(mm=mm), turned))
+
+
+def test_an_image_without_a_finite_voxel_leaks_no_warning():
+    assert facts_of(Volume(np.full((1, 4, 4, 4), np.nan), np.eye(4)), BRAIN).level == 0
+
+
+def test_of_many_cases_the_odd_ones_make_no_range():
+    facts = [facts_of(scan((40, 50, 30)), BRAIN)] * 400
+    odd = facts_of(scan((400, 50, 30)), BRAIN)
+    assert fingerprint_of([*facts, odd]).extent_mm[0] == (40, 40)
+    assert fingerprint_of([*facts[:20], odd]).extent_mm[0] == (40, 400)
