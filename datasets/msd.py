@@ -5,19 +5,18 @@ Source: http://medicaldecathlon.com (Antonelli et al., Nature Communications 202
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tarfile
 import tempfile
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from medvision.dataset import write_cases
 from medvision.errors import CasesError
-from medvision.files import atomic_path
-from medvision.progress import track
+from medvision.extras import dataset_builder
+
+fetch = dataset_builder("fetch").fetch
 
 # The official mirror on AWS Open Data, linked from medicaldecathlon.com.
 MIRROR = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
@@ -144,31 +143,9 @@ def download(task: str, folder: Path, mirror: str = MIRROR) -> Path:
     if (target / "imagesTr").is_dir():
         return target
     archive = folder / f"{task}.tar"
-    if not archive.exists():
-        url = f"{mirror}/{archive.name}"
-        try:
-            fetch(url, archive)
-        except OSError as error:
-            raise CasesError(
-                f"{url} cannot be reached ({error}). Fetch {archive.name} from "
-                f"http://medicaldecathlon.com by other means and put it into {folder}."
-            ) from None
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != TASKS[task]:
-        raise CasesError(f"{archive} has MD5 {found}, not {TASKS[task]}: delete it and try again.")
+    fetch(f"{mirror}/{archive.name}", archive, TASKS[task], "http://medicaldecathlon.com")
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
         with tarfile.open(archive) as tar:
             tar.extractall(part, filter="data")
         (Path(part) / task).replace(target)  # whole or absent
     return target
-
-
-def fetch(url: str, path: Path) -> None:
-    """Download to `path`, whole or not at all."""
-    with urllib.request.urlopen(url, timeout=60) as reply, atomic_path(path) as part:
-        megabytes = int(reply.headers.get("Content-Length", 0)) >> 20
-        chunks = iter(lambda: reply.read(1 << 20), b"")
-        with part.open("wb") as file:
-            for chunk in track(chunks, f"Download {path.name}", megabytes or None):
-                file.write(chunk)

@@ -43,6 +43,32 @@ def msd(
 
 
 @datasets_app.command()
+def medmnist(
+    npz: Annotated[Path, typer.Argument(help="A set's .npz, or the folder to download it to.")],
+    out: Annotated[Path, typer.Option(help="The cases.csv to write.")],
+    download: Annotated[str, typer.Option(help="Fetch this file first, e.g. pneumoniamnist.")] = "",
+    size: Annotated[int, typer.Option(min=0, help="Reduce each axis to so many voxels.")] = 0,
+) -> None:
+    """MedMNIST: write a set's images and a cases.csv with its official split.
+
+    Example:
+
+      medvision datasets medmnist data --download adrenalmnist3d_64 --size 28 --out a28/cases.csv
+    """
+    from medvision.extras import dataset_builder
+
+    builder = dataset_builder("medmnist")
+    npz = builder.download(download, npz) if download else npz
+    rows = builder.build(npz, out, size)
+    splits = ", ".join(f"{sum(r['split'] == s for r in rows)} {s}" for s in builder.SPLITS)
+    names = ",".join(builder.class_names(npz))
+    typer.echo(
+        f"{len(rows)} cases ({splits}): {out}\n"
+        f'Next: medvision train {out} --task classification --classes "{names}" --out runs/model'
+    )
+
+
+@datasets_app.command()
 def mni152(
     out: Annotated[Path, typer.Argument(help="NIfTI file to write.")],
     resolution: Annotated[int, typer.Option(min=1, max=4, help="Voxel size in mm.")] = 1,
