@@ -14,8 +14,8 @@ from medvision.errors import MedvisionError, OutputError
 from medvision.files import sha256
 from medvision.io import read_study
 from medvision.jobs import Job, Outcome
-from medvision.outputs import check_formats, write_outputs
-from medvision.outputs.table import failed_row, row_of, write_results
+from medvision.outputs import choose_formats, write_outputs
+from medvision.outputs.table import columns_of, failed_row, row_of, write_results
 from medvision.predictor import Predictor
 from medvision.progress import track
 from medvision.run_card import begin_run_card, hash_inputs, run_card, write_run_card
@@ -29,7 +29,7 @@ def run_batch(
     predictor: Predictor,
     out: Path,
     model: str,
-    formats: Sequence[str] = ("nifti", "json", "overlay"),
+    formats: Sequence[str] = (),
     command: Sequence[str] = (),
     show: bool = True,
     debug: bool = False,
@@ -37,16 +37,19 @@ def run_batch(
 ) -> list[Outcome]:
     """Predict every job; write its files, results.csv and run.json into `out`.
 
+    Of `formats` none given means all that fit the model's task.
+
     A study that fails is a row with its reason, and the others go on. The table is brought up to
     date every few seconds and at the end, so an interrupted run still tells what it did.
 
     Raises
     ------
     OutputError
-        When a format is unknown, or `out` cannot hold results, or holds earlier ones and
-        `overwrite` is False.
+        When a format is unknown or does not fit the task, or `out` cannot hold results, or holds
+        earlier ones and `overwrite` is False.
     """
-    check_formats(formats)
+    spec = predictor.spec
+    formats = choose_formats(formats, spec.task)
     check_folder(out, overwrite)
     begin_run_card(out, command)  # from now on the folder holds results, not scans
     started, saved = time.time(), 0.0
@@ -54,7 +57,7 @@ def run_batch(
 
     def save() -> None:
         rows = [outcome.row for outcome in outcomes]
-        write_results(rows, predictor.spec.class_names, out / RESULTS)
+        write_results(rows, columns_of(spec.task, spec.class_names), out / RESULTS)
 
     try:
         for job in track(jobs, "Predict", len(jobs), show):

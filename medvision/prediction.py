@@ -135,3 +135,10 @@ def measure_structure(
         a, b, c = (float(v) for v in (high - low + 1) * spacing_of(mask.affine))
         centroid, extent = (x, y, z), (a, b, c)
     return Structure(name, label, voxels, ml, centroid, extent, touches)
+
+
+def in_percent(probability: float) -> str:
+    """Return a probability as text; never 0% or 100%, which no model can promise."""
+    if probability < 0.001:
+        return "< 0.1%"
+    return "> 99.9%" if probability > 0.999 else f"{probability:.1%}"

@@ -1,4 +1,4 @@
-"""Repeat a run from its card, and tell whether the masks come out the same."""
+"""Repeat a run from its card, and tell whether the results come out the same."""
 
 from __future__ import annotations
 

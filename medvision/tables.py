@@ -5,40 +5,54 @@ What a table shows is imported for its type alone, so that `info` needs no torch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from medvision.prediction import in_percent
 
 if TYPE_CHECKING:
     from medvision.convert import Converted
     from medvision.io.doctor import Finding
     from medvision.jobs import Outcome
     from medvision.replay import Replayed
+    from medvision.spec import Task
     from medvision.study import SeriesRef, StudyRef
 
 
-def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out: Path) -> None:
-    """Print a row a study, what went wrong below it, and where the results lie."""
+def print_outcomes(
+    outcomes: Sequence[Outcome],
+    class_names: Sequence[str],
+    out: Path,
+    task: Task = "segmentation",
+) -> None:
+    """Print a row a study, what went wrong below it, and where the results lie.
+
+    A segmentation shows volumes in ml, a classification the likeliest class and its probability.
+    """
     from medvision.batch import RESULTS  # loads torch, which who calls this has loaded
     from medvision.run_card import RUN_CARD
 
     console = Console()
     table = Table(title_justify="left")
     table.add_column("study", overflow="fold")
-    for name in class_names:
-        table.add_column(f"{name}, ml", justify="right")
+    if task == "classification":
+        table.add_column("predicted", overflow="fold")
+        table.add_column("probability", justify="right")
+    else:
+        for name in class_names:
+            table.add_column(f"{escape(name)}, ml", justify="right")
     table.add_column("seconds", justify="right")
     table.add_column("status")
     for outcome in outcomes:
         row = outcome.row
-        volumes = [row.get(f"{name}_ml") for name in class_names]
         table.add_row(
-            row["case_id"],
-            *("" if ml in (None, "") else f"{ml:.2f}" for ml in volumes),
+            escape(row["case_id"]),
+            *(findings_of(row) if task == "classification" else volumes_of(row, class_names)),
             f"{row['seconds']:.1f}",
             "[red]failed[/]"
             if outcome.failed
@@ -53,11 +67,25 @@ def print_outcomes(outcomes: Sequence[Outcome], class_names: Sequence[str], out:
     done = f"{len(outcomes) - failed} done" + (f" ({warned} with warnings)" if warned else "")
     console.print(
         f"{done}, {failed} failed. Table: {out / RESULTS}, "
-        f"pictures and masks beside it; run card: {out / RUN_CARD}",
+        f"the other results beside it; run card: {out / RUN_CARD}",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def volumes_of(row: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+    """Return the ml of each structure, empty where there is none."""
+    volumes = [row.get(f"{name}_ml") for name in class_names]
+    return ["" if ml in (None, "") else f"{ml:.2f}" for ml in volumes]
+
+
+def findings_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the likeliest class and its probability, empty for a failed study."""
+    predicted = row.get("predicted")
+    if predicted is None:
+        return ["", ""]
+    return [escape(predicted), in_percent(row[f"{predicted}_probability"])]
 
 
 def print_notes(outcomes: Sequence[Outcome], console: Console | None = None) -> None:

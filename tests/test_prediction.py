@@ -7,7 +7,7 @@ import pytest
 
 from medvision.errors import SpecError
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
-from medvision.prediction import Prediction, measure_structure
+from medvision.prediction import Prediction, in_percent, measure_structure
 from medvision.volume import SeriesInfo, Volume
 
 BALL = Ellipsoid(center_mm=(4.0, -3.0, 11.0), radii_mm=(10.0, 8.0, 6.0))
@@ -115,3 +115,11 @@ def test_a_prediction_has_a_mask_or_scores():
         replace(segmented, scores={"no": 0.5, "yes": 0.5})
     with pytest.raises(SpecError, match="classes no, yes, in this order; found yes, no"):
         classified(yes=1.0, no=0.0)
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [(0, "< 0.1%"), (0.001, "0.1%"), (0.4567, "45.7%"), (0.999, "99.9%"), (1, "> 99.9%")],
+)
+def test_no_probability_is_said_to_be_certain(probability, words):
+    assert in_percent(probability) == words

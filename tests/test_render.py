@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
-from medvision import render
 from medvision.geometry import check_affine
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
-from medvision.render import PLANES, display_window, label_color, overlay_png, plane_pixels
+from medvision.render import (
+    PLANES,
+    display_window,
+    ink,
+    label_color,
+    overlay_png,
+    plane_pixels,
+    scores_png,
+)
 from medvision.volume import SeriesInfo, Volume, Window
 
 AFFINE = np.diag([1.0, 1, 2, 1])
@@ -75,8 +82,8 @@ def test_each_structure_has_its_color_and_others_have_not():
 def test_the_frame_shows_what_the_model_saw():
     image, mask = ellipsoid_phantom((31, 41, 25), AFFINE, [Ellipsoid((5, 0, 0), (4, 8, 10))])
     region = (slice(10, 29), slice(5, 35), slice(2, 22))
-    framed = shares(overlay_png(image, mask, ["ball"], region=region), render.FAINT)
-    assert framed > shares(overlay_png(image, mask, ["ball"]), render.FAINT) + 0.0005
+    framed = shares(overlay_png(image, mask, ["ball"], region=region), ink.FAINT)
+    assert framed > shares(overlay_png(image, mask, ["ball"]), ink.FAINT) + 0.0005
 
 
 def test_anisotropic_voxels_are_drawn_to_scale():
@@ -92,7 +99,7 @@ def test_anisotropic_voxels_are_drawn_to_scale():
 
 def test_an_empty_mask_is_said_to_be_empty(monkeypatch):
     said = []
-    monkeypatch.setattr(render, "_text", lambda draw, at, words, *rest: said.append(words))
+    monkeypatch.setattr(ink, "text", lambda draw, at, words, *rest: said.append(words))
     volume = scan()
     overlay_png(volume, volume.with_array(np.zeros((31, 41, 25), np.uint8)), ["ball"])
     assert "ball: not found" in said
@@ -100,7 +107,7 @@ def test_an_empty_mask_is_said_to_be_empty(monkeypatch):
 
 def test_window_volume_and_letters_are_on_the_picture(monkeypatch):
     said = []
-    monkeypatch.setattr(render, "_text", lambda draw, at, words, *rest: said.append(words))
+    monkeypatch.setattr(ink, "text", lambda draw, at, words, *rest: said.append(words))
     image, mask = ellipsoid_phantom((31, 41, 25), AFFINE, [Ellipsoid((5, 0, 0), (4, 8, 10))])
     info = SeriesInfo(unit="HU", window=Window(50, 350))
     overlay_png(Volume(image.array, image.affine, info), mask, ["ball"], title="case 7")
@@ -112,7 +119,7 @@ def test_window_volume_and_letters_are_on_the_picture(monkeypatch):
 
 def test_warnings_are_on_the_picture(monkeypatch):
     said = []
-    monkeypatch.setattr(render, "_text", lambda draw, at, words, *rest: said.append(words))
+    monkeypatch.setattr(ink, "text", lambda draw, at, words, *rest: said.append(words))
     image, mask = ellipsoid_phantom((31, 41, 25), AFFINE, [Ellipsoid((5, 0, 0), (4, 8, 10))])
     long = "looks unlike what the model was trained on in more than one way " * 5
     overlay_png(image, mask, ["ball"], warnings=["too bright", long])
@@ -124,7 +131,7 @@ def test_warnings_are_on_the_picture(monkeypatch):
 
 def test_a_picture_without_millimeters_has_no_scale_and_one_plane(monkeypatch):
     said = []
-    monkeypatch.setattr(render, "_text", lambda draw, at, words, *rest: said.append(words))
+    monkeypatch.setattr(ink, "text", lambda draw, at, words, *rest: said.append(words))
     affine = check_affine([[-1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
     volume = Volume(np.ones((3, 40, 30, 1), np.uint8), affine, SeriesInfo(spacing_known=False))
     mask = Volume(np.ones((1, 40, 30, 1), np.uint8), affine, SeriesInfo(spacing_known=False))
@@ -142,6 +149,9 @@ def test_the_window_is_the_files_then_soft_tissue_then_percentiles():
     asked = SeriesInfo(unit="HU", window=Window(-600, 1500))
     assert display_window(Volume(array, np.eye(4), asked)).low == -1350
     assert display_window(Volume(array * np.nan, np.eye(4))).width == 1
+    shape = np.zeros((1, 64, 64, 64), np.uint8)
+    shape[0, :5, :5, :5] = 255  # 0.05% of the voxels
+    assert display_window(Volume(shape, np.eye(4))) == Window(127.5, 255)
 
 
 def test_ct_without_a_window_is_shown_as_soft_tissue_in_floats():
@@ -156,3 +166,78 @@ def test_all_planes_are_cut_through_the_mask():
     for column in range(3):
         panel = picture[40:340, 10 + column * 310 : 310 + column * 310]
         assert shares(panel, label_color(1)) > 0.001
+
+
+AS_PICTURES = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+HALF = np.zeros((28, 28, 1), np.uint8)
+HALF[:14] = 200  # the left half of the picture is bright
+
+
+def picture(*channels):
+    info = SeriesInfo(spacing_known=False, channels="color" if len(channels) > 1 else "")
+    return Volume(np.stack(channels), AS_PICTURES, info)
+
+
+def words_of(monkeypatch):
+    said = []
+    monkeypatch.setattr(ink, "text", lambda draw, at, words, *rest: said.append(words))
+    return said
+
+
+def test_a_small_picture_is_enlarged_and_its_left_is_on_the_left():
+    page = scores_png(picture(HALF), {"no": 0.5, "yes": 0.5})
+    assert page.width >= 480
+    pixels = np.asarray(page.convert("L"))[60:500, 20:480]
+    assert pixels[:, :200].min() > 190
+    assert pixels[:, 260:].max() < 60
+
+
+def test_a_color_picture_is_shown_in_color():
+    page = scores_png(picture(HALF, HALF * 0, HALF // 2), {"no": 0.5, "yes": 0.5})
+    assert np.abs(np.asarray(page)[200, 100].astype(int) - (200, 0, 100)).max() <= 2
+
+
+def test_the_classes_stand_below_the_picture_the_likeliest_first(monkeypatch):
+    said = words_of(monkeypatch)
+    scores_png(picture(HALF), {"no": 0.25, "yes": 0.75}, "case · toy", warnings=["odd"])
+    assert [w for w in said if w in ("case · toy", "yes", "75.0%", "no", "25.0%", "! odd")] == [
+        *("case · toy", "yes", "75.0%", "no", "25.0%", "! odd"),
+    ]
+    assert any(w.startswith("28 × 28 pixels · W ") for w in said)
+    assert not [w for w in said if w.endswith("mm") or w in ("R", "L")]
+
+
+def test_bars_are_as_long_as_probabilities():
+    page = scores_png(picture(HALF * 0), {"no": 0.25, "yes": 0.75})
+    first, second = (page.crop((0, y, page.width, y + 20)) for y in (530, 556))
+    orange = (np.asarray(first) == ink.COLORS[0]).all(axis=-1).any(axis=0).sum()
+    gray = (np.asarray(second)[5:8] == ink.FAINT).all(axis=-1).all(axis=0).sum()
+    assert orange / gray == pytest.approx(3, rel=0.03)
+
+
+def test_of_many_classes_the_likeliest_are_shown_and_the_rest_summed(monkeypatch):
+    said = words_of(monkeypatch)
+    scores_png(picture(HALF), {f"class{n}": (n + 1) / 210 for n in range(20)})
+    shown = [w for w in said if w.startswith("class")]
+    assert shown == [f"class{n}" for n in range(19, 12, -1)]
+    assert said[said.index("13 others together") + 1] == f"{sum(range(1, 14)) / 210:.1%}"
+
+
+def test_a_classified_scan_has_three_planes_letters_and_a_frame(monkeypatch):
+    region = (slice(10, 29), slice(5, 35), slice(2, 22))
+    scores = {"no": 0.5, "yes": 0.5}
+    plain, framed = scores_png(scan(), scores), scores_png(scan(), scores, region=region)
+    assert plain.width > 900
+    assert shares(framed, ink.FAINT) > shares(plain, ink.FAINT) + 0.001
+    said = words_of(monkeypatch)
+    scores_png(scan(), scores, region=region)
+    assert {"R", "L", "A", "P", "S", "I", "axial 13/25"} <= set(said)
+
+
+def test_long_titles_and_names_stay_on_the_page(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        ink, "text", lambda draw, at, words, color, size, *rest: lines.append((words, size))
+    )
+    scores_png(picture(HALF), {"very long " * 20: 0.5, "x" * 90: 0.5}, "case_" * 40 + " · model")
+    assert max(ink.length(words, size) for words, size in lines) <= 480

@@ -1,4 +1,4 @@
-"""The picture that a person checks a mask by."""
+"""The picture that a person checks a result by."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from PIL import PngImagePlugin
 
 from medvision.files import atomic_path
 from medvision.prediction import Prediction
-from medvision.render import overlay_png
+from medvision.render import overlay_png, scores_png
 from medvision.study import Study
 
 
 def save_overlay(prediction: Prediction, study: Study, path: Path) -> Path:
-    """Write three planes through the mask's center as PNG."""
-    image = overlay_png(
-        study.image,
-        prediction.mask,
-        prediction.class_names,
-        title=f"{prediction.case_id} · {prediction.model}",
-        region=prediction.region,
-        warnings=prediction.warnings,
-    )
+    """Write planes through the mask's center, or the middle and the classes' bars, as PNG."""
+    title = f"{prediction.case_id} · {prediction.model}"
+    scan, region, warnings = study.image, prediction.region, prediction.warnings
+    if prediction.mask is not None:
+        names = prediction.class_names
+        image = overlay_png(scan, prediction.mask, names, title, region, warnings)
+    else:
+        image = scores_png(scan, prediction.scores or {}, title, region, warnings)
     about = PngImagePlugin.PngInfo()
     about.add_text("Description", f"{prediction.model} on {prediction.case_id}. Research use only.")
     with atomic_path(path) as part:

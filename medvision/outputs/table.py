@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medvision.files import atomic_path
-from medvision.prediction import Prediction
+from medvision.prediction import DIGITS, Prediction
+from medvision.spec import Task
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -18,9 +19,9 @@ def row_of(
 ) -> dict[str, Any]:
     """Return the row of a study that was done.
 
-    Volumes are in ml; `source` is the scan's path as the user named it.
+    Of a segmentation it holds volumes in ml, of a classification probabilities. `source` is the
+    scan's path as the user named it.
     """
-    structures = prediction.measure()
     row: dict[str, Any] = {
         "case_id": prediction.case_id,
         "source": source,
@@ -29,6 +30,12 @@ def row_of(
         "warnings": "; ".join(prediction.warnings),
         "seconds": seconds,
     }
+    if prediction.scores is not None:
+        row["predicted"] = prediction.predicted
+        return row | {
+            f"{name}_probability": round(float(p), DIGITS) for name, p in prediction.scores.items()
+        }
+    structures = prediction.measure()
     for one in structures:
         row[f"{one.name}_ml"] = "" if one.ml is None else round(one.ml, 4)
         row[f"{one.name}_voxels"] = one.voxels
@@ -49,20 +56,24 @@ def failed_row(case_id: str, source: str, reason: str, seconds: float) -> dict[s
     }
 
 
-def write_results(
-    rows: Sequence[Mapping[str, Any]], class_names: Sequence[str], path: Path
-) -> Path:
-    """Write the table; it is whole or absent. What a failed study lacks stays empty."""
+def columns_of(task: Task, class_names: Sequence[str]) -> list[str]:
+    """Return the columns of the table."""
     columns = ["case_id", "source", "status", "reason", "warnings", "seconds"]
+    if task == "classification":
+        return [*columns, "predicted", *(f"{name}_probability" for name in class_names)]
     for name in class_names:
         columns += [f"{name}_ml", f"{name}_voxels"]
-    columns += ["touches_border", "mask"]
+    return [*columns, "touches_border", "mask"]
+
+
+def write_results(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> Path:
+    """Write the table; it is whole or absent. What a failed study lacks stays empty."""
     with (
         atomic_path(path) as part,
         part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
+        writer.writerow({name: harmless(name) for name in columns})
         writer.writerows({key: harmless(value) for key, value in row.items()} for row in rows)
     return path
 

@@ -9,12 +9,13 @@ from PIL import Image
 
 from medvision.errors import OutputError
 from medvision.io import read_volume
-from medvision.outputs import write_outputs
+from medvision.outputs import choose_formats, write_outputs
 from medvision.outputs.nifti import save_nifti
-from medvision.outputs.table import failed_row, row_of, write_results
+from medvision.outputs.table import columns_of, failed_row, row_of, write_results
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.prediction import Prediction
 from medvision.study import Study
+from medvision.volume import SeriesInfo, Volume
 
 BALL = Ellipsoid((15.0, 15, 15), (8, 7, 6))
 
@@ -25,6 +26,20 @@ def result(case_id="case"):
     return (
         Prediction(case_id, "toy", ("ball", "none"), region, mask, warnings=("looks odd",)),
         Study(case_id, {"image": image}),
+    )
+
+
+def classified(case_id="case"):
+    picture = Volume(
+        np.arange(784, dtype=np.uint8).reshape(1, 28, 28, 1),
+        np.eye(4),
+        SeriesInfo(spacing_known=False),
+    )
+    region = tuple(slice(0, n) for n in picture.shape)
+    scores = {"no": 1 / 3, "yes": 2 / 3}
+    return (
+        Prediction(case_id, "toy", ("no", "yes"), region, scores=scores, warnings=("looks odd",)),
+        Study(case_id, {"image": picture}),
     )
 
 
@@ -75,6 +90,34 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_classification_leaves_what_fits_it(tmp_path):
+    prediction, study = classified()
+    files = write_outputs(prediction, study, tmp_path)
+    assert {k: p.name for k, p in files.items()} == {"json": "case.json", "overlay": "case.png"}
+    said = json.loads(files["json"].read_text())
+    assert (said["task"], said["predicted"]) == ("classification", "yes")
+    assert said["scores"] == {"no": 0.333333, "yes": 0.666667}
+    with Image.open(files["overlay"]) as picture:
+        assert picture.width > 400  # of a scan of 28 × 28 pixels
+        assert "Research use only" in picture.info["Description"]
+    before = {kind: path.read_bytes() for kind, path in files.items()}
+    again = write_outputs(prediction, study, tmp_path / "again")
+    assert before == {kind: path.read_bytes() for kind, path in again.items()}
+
+
+def test_a_mask_of_a_classification_is_refused_before_anything_is_written(tmp_path):
+    says = r"A classification has no output 'nifti'\. Choose from: json, overlay\."
+    with pytest.raises(OutputError, match=says):
+        write_outputs(*classified(), tmp_path, ["json", "nifti"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_formats_all_that_fit_are_chosen():
+    assert choose_formats((), "segmentation") == ("nifti", "json", "overlay")
+    assert choose_formats([], "classification") == ("json", "overlay")
+    assert choose_formats(["overlay", "json", "overlay"], "segmentation") == ("overlay", "json")
+
+
 def test_a_folder_that_cannot_be_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
@@ -93,7 +136,8 @@ def test_the_table_has_a_row_a_study_in_order(tmp_path):
         row_of(prediction, "in/scan.nii", 1.5, files),
         failed_row("bad", "in/bad.nii", "in/bad.nii is empty (0 bytes).", 0.1),
     ]
-    found = read(write_results(rows, prediction.class_names, tmp_path / "results.csv"))
+    columns = columns_of("segmentation", prediction.class_names)
+    found = read(write_results(rows, columns, tmp_path / "results.csv"))
     assert [r["status"] for r in found] == ["ok", "failed"]
     assert float(found[0]["ball_ml"]) == pytest.approx(BALL.ml, rel=0.04)
     assert int(found[0]["ball_voxels"]) == int((prediction.mask.array == 1).sum())
@@ -104,9 +148,27 @@ def test_the_table_has_a_row_a_study_in_order(tmp_path):
     assert found[1]["ball_ml"] == ""
 
 
+def test_the_table_of_a_classification_holds_probabilities(tmp_path):
+    prediction, _ = classified()
+    rows = [row_of(prediction, "a.png", 0.1, {}), failed_row("bad", "b.png", "is empty.", 0.1)]
+    columns = columns_of(prediction.task, prediction.class_names)
+    done, failed = read(write_results(rows, columns, tmp_path / "results.csv"))
+    assert list(done)[6:] == ["predicted", "no_probability", "yes_probability"]
+    assert (done["predicted"], done["no_probability"]) == ("yes", "0.333333")
+    assert done["yes_probability"] == "0.666667"
+    assert done["warnings"] == "looks odd"
+    assert (failed["reason"], failed["predicted"], failed["yes_probability"]) == (
+        "is empty.",
+        "",
+        "",
+    )
+
+
 def test_a_spreadsheet_runs_no_formula(tmp_path):
     row = failed_row("=cmd|' /C calc'!A0", "@x", "+1\nsecond line", 0.0)
-    found = read(write_results([row], [], tmp_path / "r.csv"))[0]
+    columns = columns_of("classification", ["=1+1"])
+    found = read(write_results([row], columns, tmp_path / "r.csv"))[0]
+    assert "'=1+1_probability" in found
     assert found["case_id"].startswith("'=")
     assert found["source"] == "'@x"
     assert found["reason"] == "'+1 second line"

@@ -1,0 +1,16 @@
+"""Pictures of volumes, masks and class probabilities. Knows nothing of files.
+
+`planes` draws a scan as a radiologist looks at it, `pages` puts planes and words on one page, and
+`ink` holds the colors and letters of both.
+"""
+
+from medvision.render.ink import COLORS as COLORS
+from medvision.render.ink import label_color as label_color
+from medvision.render.pages import overlay_png as overlay_png
+from medvision.render.pages import scores_png as scores_png
+from medvision.render.planes import PLANES as PLANES
+from medvision.render.planes import Plane as Plane
+from medvision.render.planes import center_of as center_of
+from medvision.render.planes import display_window as display_window
+from medvision.render.planes import plane_images as plane_images
+from medvision.render.planes import plane_pixels as plane_pixels

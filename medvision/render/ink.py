@@ -1,0 +1,68 @@
+"""Colors, letters and how long words are, for all pictures. Knows nothing of scans."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from PIL import ImageDraw, ImageFont
+
+Color: TypeAlias = tuple[int, int, int]
+
+# Okabe & Ito's colors, told apart by color-blind people too
+COLORS: tuple[Color, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (213, 94, 0), (204, 121, 167), (0, 114, 178),
+)  # fmt: skip
+INK, PAPER, FAINT, TRACK = (235, 235, 235), (16, 16, 18), (150, 150, 155), (44, 44, 48)
+CAUTION = (255, 200, 60)
+
+
+def label_color(label: int) -> Color:
+    """Return the color of a label (1, 2, …)."""
+    return COLORS[(label - 1) % len(COLORS)]
+
+
+def text(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    words: str,
+    color: Color,
+    size: int,
+    anchor: str = "la",
+) -> None:
+    """Write words with a dark rim, so that they are legible on any scan."""
+    draw.text(
+        at,
+        words,
+        fill=color,
+        font=ImageFont.load_default(size),
+        anchor=anchor,
+        stroke_width=1,
+        stroke_fill=PAPER,
+    )
+
+
+def length(words: str, size: int) -> int:
+    """Return how many pixels words take."""
+    return int(ImageFont.load_default(size).getlength(words))
+
+
+def fold(words: str, size: int, width: int) -> list[str]:
+    """Break a sentence into lines of at most `width` pixels; a longer word is cut short."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if length(longer, size) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [shorten(line, size, width) for line in lines]
+
+
+def shorten(words: str, size: int, width: int) -> str:
+    """Return words, or as many of their letters as `width` pixels hold."""
+    if length(words, size) <= width:
+        return words
+    while words and length(f"{words}…", size) > width:
+        words = words[:-1]
+    return f"{words}…"
