@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw
 
+import medvision.render.ink as ink
 from medvision.geometry import obliquity_degrees, voxel_mm3
 from medvision.prediction import in_percent
-from medvision.render import ink
 from medvision.render.ink import CAUTION, FAINT, INK, PAPER, TRACK, Color
 from medvision.render.planes import (
     PANEL,

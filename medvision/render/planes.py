@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from medvision.render import ink
+import medvision.render.ink as ink
 from medvision.render.ink import FAINT, INK, PAPER, Color
 from medvision.volume import Volume, Window
 
