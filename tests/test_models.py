@@ -8,7 +8,6 @@ import torch
 from medvision.checkpoint import load_model, model_hash, save_model
 from medvision.errors import SpecError
 from medvision.models import build_model
-from medvision.models.unet import UNet
 from medvision.spec import ModelSpec
 
 SPEC = ModelSpec(
@@ -22,12 +21,18 @@ SPEC = ModelSpec(
 )
 
 
-@pytest.mark.parametrize(("dims", "size"), [(2, (16, 24)), (3, (8, 16, 12))])
-def test_logits_have_the_size_of_the_image(dims, size):
-    net = UNet(dims, 2, 5, features=(4, 8, 8)).eval()
-    assert net(torch.zeros(3, 2, *size)).shape == (3, 5, *size)
-    coarse = net.train()(torch.zeros(1, 2, *size))
-    assert [m.shape[2] for m in coarse] == [size[0], size[0] // 2]
+def spec_of(architecture, task="segmentation", size=(16, 16, 16), **network):
+    return ModelSpec("m", task, architecture, ("a", "b"), None, size, network=network)
+
+
+@pytest.mark.parametrize("size", [(16, 24, 1), (8, 16, 12)])
+def test_logits_have_the_size_of_the_image(size):
+    name = "unet2d" if size[2] == 1 else "unet3d"
+    net = build_model(spec_of(name, size=size, features=(4, 8, 8))).eval()
+    assert net(torch.zeros(3, 1, *size)).shape == (3, 3, *size)
+    coarse = net.train()(torch.zeros(1, 1, *size))
+    halves = tuple(max(1, side // 2) for side in size)
+    assert [tuple(one.shape[2:]) for one in coarse] == [size, halves]
 
 
 def test_every_weight_learns():
@@ -66,7 +71,7 @@ def test_a_broken_model_folder_says_what_is_wrong(tmp_path):
 
 
 def test_settings_that_fit_no_network_are_named():
-    with pytest.raises(SpecError, match="Choose from: unet3d"):
+    with pytest.raises(SpecError, match="Choose from: cnn2d"):
         build_model(replace(SPEC, architecture="oracle"))
     with pytest.raises(SpecError, match="does not take"):
         build_model(replace(SPEC, network={"magic": 1}))

@@ -1,125 +1,136 @@
-"""U-Net in 2D and 3D: encoder, decoder and head kept apart.
+"""The encoders of nnU-Net in 2D and 3D: plain and residual.
 
-The plain convolutional U-Net of nnU-Net (Isensee et al., Nature Methods 2021): instance norm,
-leaky ReLU, strided convolutions down, transposed convolutions up.
+Isensee et al., Nature Methods 2021, and the residual presets of "nnU-Net Revisited" (MICCAI
+2024): instance norm, leaky ReLU, strided convolutions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+from medvision.models.encoder import StagedEncoder
+from medvision.models.layers import (
+    AVG_POOL,
+    CONV,
+    Stride,
+    check_counts,
+    conv_block,
+    cumulative,
+    init_he,
+    norm_layer,
+    stage_strides,
+)
 
 
-def conv_block(dims: int, channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    """Return conv 3 → instance norm → leaky ReLU.
-
-    A group norm of one channel a group is an instance norm, and unlike torch's own it keeps
-    channels-last memory.
-    """
-    return nn.Sequential(
-        CONV[dims](channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
-        nn.GroupNorm(channels_out, channels_out),
-        nn.LeakyReLU(0.01, inplace=True),
-    )
-
-
-class UNetEncoder(nn.Module):
-    """One feature map per stage, each half the size of the one before."""
-
-    def __init__(self, dims: int, in_channels: int, features: Sequence[int], convs: int) -> None:
-        super().__init__()
-        self.channels = tuple(features)
-        self.stages = nn.ModuleList()
-        for stage, width in enumerate(features):
-            before = in_channels if stage == 0 else features[stage - 1]
-            blocks = [conv_block(dims, before, width, stride=1 if stage == 0 else 2)]
-            blocks += [conv_block(dims, width, width) for _ in range(convs - 1)]
-            self.stages.append(nn.Sequential(*blocks))
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Return features[s]: (B, C_s, I/2^s, J/2^s, K/2^s) for an image (B, C, I, J, K)."""
-        features = []
-        for stage in self.stages:
-            image = stage(image)
-            features.append(image)
-        return features
-
-
-class UNetDecoder(nn.Module):
-    """Climb back to full size, joining the encoder's features on the way."""
-
-    def __init__(self, dims: int, channels: Sequence[int], convs: int) -> None:
-        super().__init__()
-        pairs = list(pairwise(channels))[::-1]  # deepest first
-        self.ups = nn.ModuleList(UP_CONV[dims](deep, skip, 2, stride=2) for skip, deep in pairs)
-        self.joins = nn.ModuleList()
-        for skip, _ in pairs:
-            blocks = [conv_block(dims, 2 * skip, skip)]
-            blocks += [conv_block(dims, skip, skip) for _ in range(convs - 1)]
-            self.joins.append(nn.Sequential(*blocks))
-
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return one map per decoder stage, coarsest first; the last is at full size."""
-        deep, maps = features[-1], []
-        for up, join, skip in zip(self.ups, self.joins, reversed(features[:-1]), strict=True):
-            deep = join(torch.cat([up(deep), skip], dim=1))
-            maps.append(deep)
-        return maps
-
-
-class UNet(nn.Module):
-    """Encoder, decoder and a 1×1 head.
+class UNetEncoder(StagedEncoder):
+    """Plain convolutions.
 
     Parameters
     ----------
     dims : 2 or 3
-    in_channels, out_channels : int
-        Image channels, and classes with the background.
+    in_channels : int
     features : sequence of int
-        Channels of each stage, finest first. Image sides must divide by ``2 ** (stages - 1)``.
-    encoder_convs, decoder_convs : int
+        Channels of each stage, finest first.
+    encoder_convs : int
         Convolutions per stage.
-    deep_supervision : bool
-        In training mode, also return logits of the coarser decoder stages, so that the loss can
-        reach them (Dou et al., MedIA 2017).
+    strides : sequence, optional
+        Of each stage: a whole number, or one per axis (thick slices are halved less often than
+        the plane). Default: 1, then 2.
+    norm : {"instance", "batch", "group"}
     """
 
     def __init__(
         self,
         dims: int,
         in_channels: int,
-        out_channels: int,
+        *,
         features: Sequence[int] = (32, 64, 128, 256),
         encoder_convs: int = 2,
-        decoder_convs: int = 2,
-        deep_supervision: bool = True,
+        strides: Sequence[int | Sequence[int]] | None = None,
+        norm: str = "instance",
     ) -> None:
         super().__init__()
-        self.divisor = 2 ** (len(features) - 1)
-        self.encoder = UNetEncoder(dims, in_channels, features, encoder_convs)
-        self.decoder = UNetDecoder(dims, features, decoder_convs)
-        supervised = list(features[:-1])[::-1] if deep_supervision else [features[0]]
-        self.heads = nn.ModuleList(CONV[dims](width, out_channels, 1) for width in supervised)
+        steps = stage_strides(dims, features, strides)
+        self.describe(tuple(features), cumulative(steps))
+        self.stages = nn.ModuleList()
+        before = in_channels
+        for width, step in zip(features, steps, strict=True):
+            blocks = [conv_block(dims, before, width, step, norm)]
+            blocks += [conv_block(dims, width, width, norm=norm) for _ in range(encoder_convs - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            before = width
         self.apply(init_he)
 
-    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """Return logits (B, N, I, J, K); in training mode a list of them, finest first."""
-        maps = self.decoder(self.encoder(image))
-        if self.training and len(self.heads) > 1:
-            return [head(m) for head, m in zip(self.heads, maps, strict=True)][::-1]
-        return cast(Tensor, self.heads[-1](maps[-1]))
+
+class ResidualEncoder(StagedEncoder):
+    """Residual blocks, more of them the deeper the stage.
+
+    Parameters
+    ----------
+    dims : 2 or 3
+    in_channels : int
+    features : sequence of int
+        Channels of each stage, finest first.
+    blocks : sequence of int
+        Residual blocks per stage.
+    strides : sequence, optional
+        Of each stage, as for `UNetEncoder`.
+    norm : {"instance", "batch", "group"}
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        *,
+        features: Sequence[int] = (32, 64, 128, 256),
+        blocks: Sequence[int] = (1, 3, 4, 6),
+        strides: Sequence[int | Sequence[int]] | None = None,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        if len(check_counts("blocks", blocks)) != len(features):
+            raise ValueError(f"{len(features)} stages need {len(features)} entries of blocks")
+        steps = stage_strides(dims, features, strides)
+        self.describe(tuple(features), cumulative(steps))
+        stem = conv_block(dims, in_channels, features[0], norm=norm)
+        self.stages = nn.ModuleList()
+        before = features[0]
+        for number, (width, step, count) in enumerate(zip(features, steps, blocks, strict=True)):
+            stage = [ResidualBlock(dims, before, width, step, norm)]
+            stage += [
+                ResidualBlock(dims, width, width, (1,) * dims, norm) for _ in range(count - 1)
+            ]
+            self.stages.append(nn.Sequential(*([stem] if number == 0 else []), *stage))
+            before = width
+        self.apply(init_he)
 
 
-def init_he(module: nn.Module) -> None:
-    """He initialisation for leaky ReLU (He et al., ICCV 2015)."""
-    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        nn.init.kaiming_normal_(module.weight, a=0.01)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut of mean pooling and a 1×1 convolution where needed.
+
+    (ResNet-D: He et al., "Bag of tricks", CVPR 2019.)
+    """
+
+    def __init__(
+        self, dims: int, channels_in: int, channels_out: int, stride: Stride, norm: str
+    ) -> None:
+        super().__init__()
+        self.first = conv_block(dims, channels_in, channels_out, stride, norm)
+        self.conv = CONV[dims](channels_out, channels_out, 3, padding=1, bias=False)
+        self.norm = norm_layer(dims, norm, channels_out)
+        shortcut: list[nn.Module] = []
+        if max(stride) > 1:
+            shortcut.append(AVG_POOL[dims](stride, ceil_mode=True))
+        if channels_in != channels_out:
+            shortcut.append(CONV[dims](channels_in, channels_out, 1, bias=False))
+            shortcut.append(norm_layer(dims, norm, channels_out))
+        self.shortcut = nn.Sequential(*shortcut)
+        self.act = nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's map."""
+        out: Tensor = self.act(self.norm(self.conv(self.first(x))) + self.shortcut(x))
+        return out

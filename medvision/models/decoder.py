@@ -1,0 +1,96 @@
+"""From any encoder's pyramid back to full size. Knows neither encoder nor classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medvision.models.layers import UP_CONV, Stride, conv_block, init_he, ratios
+
+SHALLOW = 32  # most channels of the skip that comes from the image itself
+
+
+class Decoder(nn.Module):
+    """Climb by transposed convolutions, joining the encoder's maps on the way (a U-Net's).
+
+    Where the finest map is coarser than the image, a shallow convolution of the image is joined
+    last; where two neighbours lie more than one doubling apart, there are steps without a skip.
+
+    Parameters
+    ----------
+    dims : 2 or 3
+    in_channels : int
+        Of the image.
+    channels, strides : sequence
+        Of the encoder.
+    convs : int
+        Convolutions per step.
+    widest : int, optional
+        Most channels of a step; None for as many as the skip has.
+    norm : str
+        One of `layers.NORMS`.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Of the maps that `forward` returns.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        channels: Sequence[int],
+        strides: Sequence[Stride],
+        convs: int = 2,
+        widest: int | None = None,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        skips, grid = list(channels), list(strides)
+        self.shallow = None
+        if max(grid[0]) > 1:
+            width = min(SHALLOW, channels[0])
+            self.shallow = conv_block(dims, in_channels, width, norm=norm)
+            skips, grid = [width, *skips], [(1,) * dims, *grid]
+        if len(skips) < 2:
+            raise ValueError("a decoder needs two maps or more")
+        self.ups, self.joins, self.skipped = nn.ModuleList(), nn.ModuleList(), []
+        before, widths = skips[-1], []
+        for skip, ratio in zip(skips[-2::-1], ratios(grid)[::-1], strict=True):
+            steps = small_steps(ratio)
+            for number, step in enumerate(steps, start=1):
+                joined = skip if number == len(steps) else 0
+                width = joined or max(before // 2, skip)
+                width = width if widest is None else min(width, widest)
+                blocks = [conv_block(dims, width + joined, width, norm=norm)]
+                blocks += [conv_block(dims, width, width, norm=norm) for _ in range(convs - 1)]
+                self.ups.append(UP_CONV[dims](before, width, step, stride=step))
+                self.joins.append(nn.Sequential(*blocks))
+                self.skipped.append(not joined)
+                widths.append(width)
+                before = width
+        self.channels = tuple(widths)
+        self.apply(init_he)
+
+    def forward(self, image: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return one map per step, coarsest first; the last is at full size."""
+        skips = list(features) if self.shallow is None else [self.shallow(image), *features]
+        deep, maps = skips.pop(), []
+        for up, join, skipped in zip(self.ups, self.joins, self.skipped, strict=True):
+            deep = up(deep)
+            deep = join(deep if skipped else torch.cat([deep, skips.pop()], dim=1))
+            maps.append(deep)
+        return maps
+
+
+def small_steps(ratio: Stride) -> list[Stride]:
+    """Split a ratio into its prime factors: (4, 4, 2) → (2, 2, 2), (2, 2, 1)."""
+    left, steps = list(ratio), []
+    while max(left) > 1:
+        step = tuple(next((f for f in range(2, side + 1) if side % f == 0), 1) for side in left)
+        left = [side // f for side, f in zip(left, step, strict=True)]
+        steps.append(step)
+    return steps

@@ -1,0 +1,120 @@
+"""Encoder, decoder and head put together: `Segmenter`, `Classifier`, and an `Ensemble` of either.
+
+Images are (B, C, I, J, K) here; in 2D K is 1, and goes and comes back inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from medvision.models.encoder import Encoder
+from medvision.models.layers import CONV, Stride, init_he
+
+
+class Segmenter(nn.Module):
+    """An encoder, a decoder, and a head on the finest of the decoder's maps, or on each.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    decoder : nn.Module
+        ``(image, features)`` → maps, coarsest first, the last at full size.
+    heads : sequence of nn.Module
+        From a map to logits: one for the finest, or one for each. With several, training mode
+        also gives the logits of coarser maps, so that the loss can reach them (deep supervision:
+        Dou et al., MedIA 2017).
+
+    Attributes
+    ----------
+    divisor : tuple of int
+        What the sides of an image must divide by.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: nn.Module, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.dims = len(encoder.strides[0])
+        self.encoder, self.decoder, self.heads = encoder, decoder, nn.ModuleList(heads)
+        sides = zip(*encoder.strides, encoder.divisor, strict=True)
+        self.divisor: Stride = tuple(math.lcm(*side) for side in sides)
+
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        """Return logits (B, N, I, J, K); in training mode a list of them, finest first."""
+        flat = flatten(image, self.dims)
+        maps = self.decoder(flat, self.encoder(flat))
+        if self.training and len(self.heads) > 1:
+            pairs = zip(self.heads, maps, strict=True)
+            return [unflatten(head(one), self.dims) for head, one in pairs][::-1]
+        return unflatten(self.heads[-1](maps[-1]), self.dims)
+
+
+def one_by_one_heads(
+    dims: int, channels: Sequence[int], outputs: int, deep_supervision: bool
+) -> list[nn.Module]:
+    """Return 1×1 convolutions to logits, for each of a decoder's maps or for the last alone."""
+    supervised = channels if deep_supervision else channels[-1:]
+    heads: list[nn.Module] = [CONV[dims](width, outputs, 1) for width in supervised]
+    for head in heads:
+        init_he(head)
+    return heads
+
+
+class Classifier(nn.Module):
+    """An encoder, the mean of its deepest map, dropout, and a linear head.
+
+    Attributes
+    ----------
+    features : int
+        Length of what `encode` returns.
+    divisor : tuple of int
+        What the sides of an image must divide by; ones for most encoders.
+    """
+
+    def __init__(self, encoder: Encoder, classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dims, self.divisor = len(encoder.strides[0]), encoder.divisor
+        self.features = encoder.channels[-1]
+        self.encoder, self.dropout = encoder, nn.Dropout(dropout)
+        self.head = nn.Linear(self.features, classes)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Return the pooled features (B, F) of an image (B, C, I, J, K)."""
+        deepest: Tensor = self.encoder(flatten(image, self.dims))[-1]
+        return deepest.flatten(2).mean(dim=2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, N) of an image (B, C, I, J, K)."""
+        return cast(Tensor, self.head(self.dropout(self.encode(image))))
+
+
+class Ensemble(nn.Module):
+    """Networks of one shape whose probabilities are averaged; for inference, not for training."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.divisor: Stride = cast(Stride, members[0].divisor)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logarithm of the mean probability: logits whose softmax is that mean."""
+        log_shares = [finest(member(image)).log_softmax(dim=1) for member in self.members]
+        return torch.stack(log_shares).logsumexp(dim=0) - math.log(len(log_shares))
+
+
+def finest(logits: Tensor | list[Tensor]) -> Tensor:
+    """Return the logits at full size, whether or not coarser ones came with them."""
+    return logits if isinstance(logits, Tensor) else logits[0]
+
+
+def flatten(image: Tensor, dims: int) -> Tensor:
+    """Drop the last axis of an image (B, C, I, J, 1) in 2D."""
+    return image.squeeze(-1) if dims == 2 else image
+
+
+def unflatten(image: Tensor, dims: int) -> Tensor:
+    """Give the last axis back."""
+    return image.unsqueeze(-1) if dims == 2 else image
