@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import TypeAlias
@@ -28,7 +29,15 @@ from medvision import (
     write_outputs,
 )
 from medvision.geometry import BOXES
-from medvision.render import PLANES, center_of, display_window, label_color, plane_images
+from medvision.prediction import in_percent
+from medvision.render import (
+    PLANES,
+    display_window,
+    focus_of,
+    label_color,
+    panel_side,
+    plane_images,
+)
 from medvision.volume import Volume, Window
 from medvision.zoo import bundled_models
 
@@ -56,7 +65,11 @@ def main() -> None:
     st.sidebar.caption("Research use only, not a medical device.")
     try:
         study, source = choose_study()
-        prediction = analyse(study, source)
+        try:
+            prediction = analyse(study, source)
+        except MedvisionError as error:  # a scan that no model takes can be looked at all the same
+            st.error(str(error))
+            prediction = None
         show_scan(study, source, prediction)
         if prediction is not None:
             show_result(study, prediction)
@@ -97,7 +110,7 @@ def analyse(study: Study, source: Source) -> Prediction | None:
         st.markdown((models[model] / "card.md").read_text(encoding="utf-8"))
     where = side.selectbox(
         "Look at",
-        [WHOLE, *BOXES, TYPED],
+        [WHOLE, *BOXES, TYPED] if study.image.info.spacing_known else [WHOLE],
         key="where",
         index=1 if study.image.info.space == "mni" else 0,
     )
@@ -134,25 +147,26 @@ def show_scan(study: Study, source: Source, prediction: Prediction | None) -> No
     for note in image.info.notes:
         st.info(note)
     center, window = looking_at(study, source, prediction), choose_window(image)
-    overlay = prediction is not None and st.checkbox("Show the mask", value=True)
+    mask = prediction.mask if prediction else None
+    hidden = mask is not None and not st.checkbox("Show the mask", value=True)
     panels = plane_images(
         image,
         center,
         window,
-        mask=prediction.mask if prediction and overlay else None,
-        region=prediction.region if prediction and overlay else None,
+        mask=None if hidden else mask,
+        region=prediction.region if prediction and not hidden else None,
+        side=panel_side(image),
     )
     for column, panel in zip(st.columns(len(panels)), panels, strict=True):
-        column.image(panel, width="stretch")
+        column.image(panel, width="stretch" if len(panels) > 1 else "content")
 
 
 def looking_at(study: Study, source: Source, prediction: Prediction | None) -> tuple[int, int, int]:
     """Return the voxel to look at, from three sliders that start at what was found."""
     upright = study.image.reoriented("RAS").shape
     if st.session_state.get("shown") != source or st.session_state.get("center") is None:
-        found = prediction is not None and prediction.mask.array.any()
-        i, j, k = upright
-        start = center_of(prediction.mask) if prediction and found else (i // 2, j // 2, k // 2)
+        mask, region = (prediction.mask, prediction.region) if prediction else (None, None)
+        start = focus_of(study.image, mask, region)
         for axis, place in enumerate(start):
             st.session_state[f"axis{axis}"] = place + 1  # people count slices from 1
         st.session_state["shown"], st.session_state["center"] = source, True
@@ -178,9 +192,39 @@ def choose_window(image: Volume) -> Window:
 
 
 def show_result(study: Study, prediction: Prediction) -> None:
-    """Show measurements, warnings and downloads."""
+    """Show warnings, what the model said, and downloads."""
     for warning in prediction.warnings:
         st.warning(warning)
+    if prediction.scores is not None:
+        show_classes(prediction.scores)
+    else:
+        show_structures(prediction)
+    labels = {"nifti": "Mask (NIfTI)", "json": "Numbers (JSON)", "overlay": "Picture (PNG)"}
+    files = files_of(prediction, study)
+    for column, (kind, (name, content)) in zip(
+        st.columns([1, 1, 1, 3]), files.items(), strict=False
+    ):
+        column.download_button(labels[kind], content, name, width="stretch")
+
+
+def show_classes(scores: Mapping[str, float]) -> None:
+    """Show the probability of each class, the likeliest first."""
+    ranked = sorted(scores.items(), key=lambda one: -one[1])
+    name, probability = ranked[0]
+    st.metric(f"Likeliest class, {in_percent(probability)}", name)
+    st.dataframe(
+        [{"class": name, "probability": probability} for name, probability in ranked],
+        hide_index=True,
+        column_config={
+            "probability": st.column_config.ProgressColumn(
+                format="percent", min_value=0.0, max_value=1.0
+            )
+        },
+    )
+
+
+def show_structures(prediction: Prediction) -> None:
+    """Show the measurements of each structure, and its color."""
     squares = [
         f'<span style="color:rgb{label_color(s.label)}">■</span> {escape(s.name)}'
         for s in prediction.measure()
@@ -200,12 +244,6 @@ def show_result(study: Study, prediction: Prediction) -> None:
         hide_index=True,
         column_config={"ml": st.column_config.NumberColumn(format="%.2f")},
     )
-    labels = {"nifti": "Mask (NIfTI)", "json": "Measurements (JSON)", "overlay": "Picture (PNG)"}
-    files = files_of(prediction, study)
-    for column, (kind, (name, content)) in zip(
-        st.columns([1, 1, 1, 3]), files.items(), strict=False
-    ):
-        column.download_button(labels[kind], content, name, width="stretch")
 
 
 def files_of(prediction: Prediction, study: Study) -> dict[str, tuple[str, bytes]]:

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hippocampus_data import template
+from PIL import Image
 from streamlit.testing.v1 import AppTest
+from toy_classifier import Brightness, probability, write_classifier, write_picture
 
+from medvision.fingerprint import FORCED
 from medvision.outputs.nifti import save_nifti
 from medvision.volume import Volume
 
@@ -53,6 +56,78 @@ def test_a_model_runs_and_its_result_is_shown(page):
     )
     page.selectbox(key="where").select("mni:right-hippocampus").run()
     assert not page.dataframe  # another question has no answer yet
+
+
+@pytest.fixture
+def classifier_page(tmp_path, monkeypatch):
+    models, pictures = tmp_path / "models", tmp_path / "pictures"
+    write_classifier(models / "toy")
+    write_classifier(models / "toy3d", dims=3)
+    write_picture(pictures / "a_gray.png", 140)
+    write_picture(pictures / "b_large.png", 200, size=(640, 480))
+    Image.new("RGB", (28, 28), (200, 30, 30)).save(pictures / "c_color.png")
+    save_nifti(Volume(np.full((1, 9, 9, 9), 9, np.uint8), np.eye(4)), pictures / "d_scan.nii")
+    monkeypatch.setattr("medvision.zoo.BUNDLED", models)
+    monkeypatch.setattr("medvision.checkpoint.build_model", lambda spec: Brightness())
+    monkeypatch.setenv("MEDVISION_ROOT", str(pictures))
+    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+
+
+def downloads_of(page):
+    return [button.label for button in page.get("download_button")]
+
+
+def test_a_classifier_runs_and_its_probabilities_are_shown(classifier_page):
+    page = classifier_page
+    assert page.selectbox(key="where").options == ["the whole scan"]
+    page.button[0].click().run()
+    assert not page.exception
+    assert not page.error
+    assert not page.warning
+    assert not page.checkbox  # there is no mask to hide
+    assert page.metric[0].value == "bright"
+    assert page.metric[0].label == f"Likeliest class, {probability(140):.1%}"
+    table = page.dataframe[0].value
+    assert list(table["class"]) == ["bright", "dark"]
+    assert table["probability"][0] == pytest.approx(probability(140), abs=1e-6)
+    assert downloads_of(page) == ["Numbers (JSON)", "Picture (PNG)"]
+
+
+def test_what_a_classifier_was_not_trained_on_is_warned_of(classifier_page):
+    page = classifier_page
+    page.selectbox(key="scan").select("b_large").run()
+    page.button[0].click().run()
+    assert not page.exception
+    assert page.warning[0].value == FORCED
+    assert page.warning[1].value == "extent 640 pixels wide: trained on 28 pixels"
+    assert page.metric[0].value == "bright"
+
+
+@pytest.mark.parametrize(
+    ("scan", "says"), [("c_color", "takes one channel"), ("d_scan", "takes one picture")]
+)
+def test_what_no_model_takes_is_told_and_can_be_looked_at(classifier_page, scan, says):
+    page = classifier_page
+    page.selectbox(key="scan").select(scan).run()
+    page.button[0].click().run()
+    assert not page.exception
+    assert says in page.error[0].value
+    assert page.subheader[0].value == scan
+    assert not page.metric
+
+
+def test_a_classified_scan_keeps_its_sliders_and_letters(classifier_page):
+    page = classifier_page
+    page.selectbox(key="scan").select("d_scan").run()
+    page.selectbox(key="model").select("toy3d").run()
+    page.selectbox(key="where").select("a box that I type").run()
+    page.text_input[0].set_value("0:4,0:8,0:8").run()
+    page.button[0].click().run()
+    assert not page.exception
+    assert page.metric[0].value == "dark"
+    assert [page.slider(key=f"axis{a}").value for a in range(3)] == [3, 5, 5]  # the box's middle
+    page.selectbox(key="scan").select("a_gray").run()  # which has no boxes
+    assert not page.exception
 
 
 def test_a_broken_scan_is_told_in_words(tmp_path, monkeypatch):

@@ -12,5 +12,7 @@ from medvision.render.planes import PLANES as PLANES
 from medvision.render.planes import Plane as Plane
 from medvision.render.planes import center_of as center_of
 from medvision.render.planes import display_window as display_window
+from medvision.render.planes import focus_of as focus_of
+from medvision.render.planes import panel_side as panel_side
 from medvision.render.planes import plane_images as plane_images
 from medvision.render.planes import plane_pixels as plane_pixels

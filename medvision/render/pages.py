@@ -12,20 +12,19 @@ from medvision.geometry import obliquity_degrees, voxel_mm3
 from medvision.prediction import in_percent
 from medvision.render.ink import CAUTION, FAINT, INK, PAPER, TRACK, Color
 from medvision.render.planes import (
-    PANEL,
     Region,
     bounds,
     center_of,
     display_window,
+    focus_of,
+    panel_side,
     plane_images,
-    planes_of,
     seen_by_model,
 )
 from medvision.volume import Volume, Window
 
 GUTTER, LINE, BAR = 10, 20, 26  # pixels
 MIN_WIDTH = 420  # pixels of a page
-LARGE = 480  # pixels, side of the only panel of a classified picture
 MARGIN_MM = 8.0  # around the mask in the close-up
 MAX_BARS = 8  # classes shown of many
 TITLE, WORDS, SMALL = 16, 14, 13  # font sizes
@@ -97,9 +96,8 @@ def scores_png(
     PIL.Image.Image
         RGB, with letters, window and scale as those of a mask.
     """
-    window, side = display_window(volume), PANEL if len(planes_of(volume)) > 1 else LARGE
-    center = center_of(seen_by_model(volume, region))
-    rows = [plane_images(volume, center, window, region=region, side=side)]
+    center, window = focus_of(volume, region=region), display_window(volume)
+    rows = [plane_images(volume, center, window, region=region, side=panel_side(volume))]
     page = Page(title, rows, warnings, remarks_on(volume, window), bars=bars_of(scores))
     return page.draw()
 

@@ -22,6 +22,7 @@ from medvision.volume import Volume, Window
 Region: TypeAlias = tuple[slice, slice, slice]
 
 PANEL = 300  # pixels, side of a panel
+LARGE = 480  # pixels, side of the only panel of a 2D image that nothing stands beside
 FILL = 0.40  # opacity of a filled mask
 SOFT_TISSUE = Window(40.0, 400.0)  # HU, for CT that asks for none
 EIGHT_BITS = Window(127.5, 255.0)  # for colors
@@ -82,6 +83,11 @@ def planes_of(volume: Volume) -> Sequence[Plane]:
     return [p for p in PLANES if min(shape[p.across], shape[p.down]) > 1] or PLANES[:1]
 
 
+def panel_side(volume: Volume) -> int:
+    """Return the pixels of a panel's side, where one row of panels is all there is."""
+    return PANEL if len(planes_of(volume)) > 1 else LARGE
+
+
 def plane_pixels(volume: Volume, plane: Plane, index: int, channel: int = 0) -> NDArray[Any]:
     """Return one plane of a volume oriented RAS, (height, width), as it is looked at."""
     cut = np.take(volume.array[channel], index, axis=plane.axis)  # (low axis, high axis)
@@ -140,6 +146,18 @@ def center_of(mask: Volume) -> tuple[int, int, int]:
         count = inside.sum(axis=tuple(a for a in range(3) if a != axis))  # labels in each plane
         places.append(round(float((count * np.arange(len(count))).sum() / count.sum())))
     return places[0], places[1], places[2]
+
+
+def focus_of(
+    volume: Volume, mask: Volume | None = None, region: Region | None = None
+) -> tuple[int, int, int]:
+    """Return the voxel, on the axes of RAS, to look at first.
+
+    The center of the labels of `mask`; where there are none, of the block `region`; without one,
+    of the volume.
+    """
+    found = mask is not None and mask.array.any()
+    return center_of(mask if mask is not None and found else seen_by_model(volume, region))
 
 
 @dataclass(frozen=True)
