@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,16 @@ PAGE = Path(__file__).parents[1] / "apps" / "medvision_app.py"
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
+PORT = {"medvision": "port", "streamlit": "server.port"}  # option of each command
+CLASSIFIER_PAGE = """
+import runpy, sys
+from pathlib import Path
+sys.path.insert(0, "{tests}")
+import medvision.checkpoint, medvision.zoo, toy_classifier
+medvision.zoo.BUNDLED = Path("{folder}") / "models"
+medvision.checkpoint.build_model = lambda spec: toy_classifier.Brightness()
+runpy.run_path("{app}")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +162,13 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.fixture
-def served(scans):
+@contextmanager
+def serving(command, **environment):
+    """Run a server until the block ends; yields its address."""
     port = free_port()
-    command = [sys.executable, "-m", "medvision", "app", str(scans), "--port", str(port)]
-    environment = {**os.environ, "STREAMLIT_SERVER_HEADLESS": "true"}
     with subprocess.Popen(
-        command,
-        env=environment,
+        [sys.executable, "-m", *command, f"--{PORT[command[0]]}={port}"],
+        env={**os.environ, "STREAMLIT_SERVER_HEADLESS": "true", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -174,14 +185,43 @@ def served(scans):
             os.killpg(process.pid, 15)
 
 
-def test_a_person_runs_the_model_in_a_browser(served, tmp_path):
+@contextmanager
+def browsing(address):
+    """Open a page in a browser until the block ends."""
     if CHROMIUM is None:
         pytest.skip("needs a Chromium browser")
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra test)")
     with api.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-        tab.goto(served)
+        tab.goto(address)
+        yield tab
+        browser.close()
+
+
+def test_a_person_runs_a_classifier_in_a_browser(tmp_path):
+    write_classifier(tmp_path / "models" / "toy")
+    write_picture(tmp_path / "pictures" / "gray.png", 140)
+    page = tmp_path / "page.py"
+    page.write_text(CLASSIFIER_PAGE.format(tests=Path(__file__).parent, folder=tmp_path, app=PAGE))
+    root = str(tmp_path / "pictures")
+    with (
+        serving(["streamlit", "run", str(page)], MEDVISION_ROOT=root) as address,
+        browsing(address) as tab,
+    ):
+        tab.get_by_role("button", name="Run").click(timeout=120_000)
+        tab.get_by_text(f"Likeliest class, {probability(140):.1%}").wait_for(timeout=120_000)
+        assert tab.locator("[data-testid=stImage] img").count() == 1
+        with tab.expect_download() as download:
+            tab.get_by_text("Picture (PNG)").click()
+        assert download.value.suggested_filename == "gray.png"
+        with Image.open(download.value.path()) as picture:
+            assert picture.width > 400
+        tab.screenshot(path=os.environ.get("MEDVISION_SCREENSHOT", str(tmp_path / "page.png")))
+
+
+def test_a_person_runs_the_model_in_a_browser(scans, tmp_path):
+    with serving(["medvision", "app", str(scans)]) as address, browsing(address) as tab:
         tab.get_by_role("button", name="Run").click(timeout=120_000)
         tab.get_by_text("Mask (NIfTI)").wait_for(timeout=120_000)
         pictures = tab.locator("[data-testid=stImage] img")
@@ -191,10 +231,5 @@ def test_a_person_runs_the_model_in_a_browser(served, tmp_path):
         with tab.expect_download() as download:
             tab.get_by_text("Mask (NIfTI)").click()
         assert download.value.suggested_filename == "brain.nii.gz"
-        browser.close()
-    from io import BytesIO
-
-    from PIL import Image
-
     pixels = np.asarray(Image.open(BytesIO(shown)).convert("RGB")).astype(int)
     assert (np.ptp(pixels, axis=-1) > 40).mean() > 0.001  # the colored mask is on the page

@@ -68,7 +68,8 @@ def display_window(volume: Volume) -> Window:
     low, high = np.percentile(sample, (0.5, 99.5)) if sample.size else (0.0, 1.0)
     if low == high:
         low, high = sample.min(), sample.max()
-    return Window(float(low + high) / 2, float(max(high - low, 1e-6)))
+    width = max(high - low, 1e-6) if high > low else 1.0  # one value alone is gray
+    return Window(float(low + high) / 2, float(width))
 
 
 def channels_shown(volume: Volume) -> int:
