@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from medvision.geometry import check_affine
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
@@ -232,6 +233,21 @@ def test_a_classified_scan_has_three_planes_letters_and_a_frame(monkeypatch):
     said = words_of(monkeypatch)
     scores_png(scan(), scores, region=region)
     assert {"R", "L", "A", "P", "S", "I", "axial 13/25"} <= set(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "drawn"),
+    [("28 × 28", "28 x 28"), ("Ödem ≥ 5°", "Odem >= 5°"), ("a · b…", "a · b…"), ("肺", "?")],
+)
+def test_letters_that_the_font_lacks_are_spelled(words, drawn):
+    assert ink.spelled(words) == drawn
+
+
+def test_every_letter_that_is_drawn_is_in_the_font():
+    font = ImageFont.load_default(14)
+    missing = bytes(font.getmask("\uffff"))
+    for letter in ink.DRAWN + "".join(map(chr, range(33, 127))):
+        assert bytes(font.getmask(letter)) != missing, letter
 
 
 def test_long_titles_and_names_stay_on_the_page(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TypeAlias
 
 from PIL import ImageDraw, ImageFont
@@ -15,6 +16,8 @@ COLORS: tuple[Color, ...] = (
 )  # fmt: skip
 INK, PAPER, FAINT, TRACK = (235, 235, 235), (16, 16, 18), (150, 150, 155), (44, 44, 48)
 CAUTION = (255, 200, 60)
+DRAWN = "·…°±"  # what Pillow's own font has beyond ASCII
+SPELLED = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "≥": ">=", "≤": "<=", "ß": "ss"})
 
 
 def label_color(label: int) -> Color:
@@ -33,7 +36,7 @@ def text(
     """Write words with a dark rim, so that they are legible on any scan."""
     draw.text(
         at,
-        words,
+        spelled(words),
         fill=color,
         font=ImageFont.load_default(size),
         anchor=anchor,
@@ -44,7 +47,16 @@ def text(
 
 def length(words: str, size: int) -> int:
     """Return how many pixels words take."""
-    return int(ImageFont.load_default(size).getlength(words))
+    return int(ImageFont.load_default(size).getlength(spelled(words)))
+
+
+def spelled(words: str) -> str:
+    """Return words in the letters that the font has: accents go, other scripts become ``?``."""
+    letters = []
+    for letter in unicodedata.normalize("NFC", words).translate(SPELLED):
+        plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+        letters.append(letter if letter in DRAWN or letter.isascii() else plain or "?")
+    return "".join(letters)
 
 
 def fold(words: str, size: int, width: int) -> list[str]:
