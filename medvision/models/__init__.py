@@ -15,8 +15,15 @@ from medvision.errors import SpecError
 from medvision.models.cnn import CNNEncoder
 from medvision.models.decoder import Decoder
 from medvision.models.encoder import Encoder
+from medvision.models.monai_encoders import (
+    DenseNetEncoder,
+    EfficientNetEncoder,
+    ViTEncoder,
+)
 from medvision.models.network import Classifier, Ensemble, Segmenter, one_by_one_heads
 from medvision.models.resnet import ResNetEncoder
+from medvision.models.segresnet import SegResNetEncoder, build_segresnet
+from medvision.models.swin_unetr import SwinEncoder, build_swin_unetr
 from medvision.models.unet import ResidualEncoder, UNetEncoder
 from medvision.spec import ModelSpec
 
@@ -83,10 +90,20 @@ MODELS: dict[str, Architecture] = {
     "resnet101_3d": Architecture(3, partial(ResNetEncoder, depth=101)),
     "resnet152_3d": Architecture(3, partial(ResNetEncoder, depth=152)),
     "resnet200_3d": Architecture(3, partial(ResNetEncoder, depth=200)),
+    "densenet121_2d": Architecture(2, DenseNetEncoder),
+    "densenet121_3d": Architecture(3, DenseNetEncoder),
+    "efficientnet_b0_2d": Architecture(2, EfficientNetEncoder),
+    "efficientnet_b0_3d": Architecture(3, EfficientNetEncoder),
+    "vit2d": Architecture(2, ViTEncoder, sized=True),
+    "vit3d": Architecture(3, ViTEncoder, sized=True),
     "unet2d": Architecture(2, UNetEncoder, _unet_segmenter),
     "unet3d": Architecture(3, UNetEncoder, _unet_segmenter),
     "resunet2d": Architecture(2, ResidualEncoder, _resunet_segmenter),
     "resunet3d": Architecture(3, ResidualEncoder, _resunet_segmenter),
+    "segresnet2d": Architecture(2, SegResNetEncoder, build_segresnet),
+    "segresnet3d": Architecture(3, SegResNetEncoder, build_segresnet),
+    "swin_unetr2d": Architecture(2, SwinEncoder, build_swin_unetr),
+    "swin_unetr3d": Architecture(3, SwinEncoder, build_swin_unetr),
 }
 
 

@@ -19,7 +19,7 @@ class Encoder(nn.Module):
         Channels of each map, finest first.
     strides : tuple of tuple of int
         How many voxels of the image one voxel of each map stands for, per axis; where they do not
-        divide the image, sides are rounded up.
+        divide the image, sides are rounded up (DenseNet's down).
     divisor : tuple of int
         What the sides of an image must divide by, whatever the task; ones for most.
     smallest : tuple of int
