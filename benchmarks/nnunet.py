@@ -219,8 +219,9 @@ def report(did: dict[str, Any], scores: dict[str, float], cases: int, val: int) 
     return f"""\
 # nnU-Net on the same fold, for the same minutes
 
-MSD Hippocampus, fold {FOLD} of {FOLDS} (seed {SEED}), the cases of `medvision train --folds {FOLDS}`:
-{cases - val} to train on, {val} to measure. Mean Dice over cases by `medvision.metrics.dice`.
+MSD Hippocampus, fold {FOLD} of {FOLDS}, the same cases as in `medvision train --folds {FOLDS}`
+(seed {SEED}): {cases - val} to train on, {val} to measure. Mean Dice over cases, by
+`medvision.metrics.dice`.
 
 | | anterior | posterior | steps | batch | patch | parameters | minutes |
 |---|---|---|---|---|---|---|---|
@@ -230,8 +231,9 @@ MSD Hippocampus, fold {FOLD} of {FOLDS} (seed {SEED}), the cases of `medvision t
 
 {did["network"]}, as nnU-Net plans it (batches of {did["planned_batch"]}), with its own loss,
 augmentation, optimizer and test-time mirroring. Its polynomial learning rate falls over these
-minutes in place of its 1000 epochs of 250 steps, and it does not validate while it trains.
-Planning, preprocessing and prediction are not counted.
+minutes, and it does not validate while it trains. Planning, preprocessing and prediction are not
+counted. nnU-Net is made for 250,000 steps: this says what it reaches in these minutes on this
+processor, not how good it is when it may finish.
 
 {device_name(torch.device("cpu"))}, threads: {did["threads"]}, cores busy: {busy:.2f};
 {packages}.

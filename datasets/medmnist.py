@@ -101,7 +101,7 @@ MD5 = {
     "synapsemnist3d": "1235b78a3cd6280881dd7850a78eadb6",
     "synapsemnist3d_64": "43bd14ebf3af9d3dd072446fedc14d5e",
 }
-EDGE_MM = {"adrenalmnist3d": 64.0, "fracturemnist3d": 64.0}  # MedMNIST v2, "Details of datasets"
+EDGE_MM = {"adrenalmnist3d": 64.0, "fracturemnist3d": 64.0}  # as the same table describes them
 
 
 def build(npz: Path, out: Path, size: int = 0) -> list[dict[str, str]]:
@@ -112,8 +112,8 @@ def build(npz: Path, out: Path, size: int = 0) -> list[dict[str, str]]:
     size of the others is not published and is written as 1 mm a voxel. How a cube lies in the
     patient is not published either: the axes are written as they come, the center at 0.
 
-    MedMNIST publishes no patients, so each case is a group of its own. Its splits are said to be
-    by patient; folds made anew from these rows are not.
+    MedMNIST publishes no patients, so each case is a group of its own. AdrenalMNIST3D's split is
+    by patient (two glands each); folds made anew from these rows are not.
 
     Parameters
     ----------
