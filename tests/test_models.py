@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from medvision.checkpoint import load_model, model_hash, save_model
 from medvision.errors import SpecError
 from medvision.models import build_model
 from medvision.spec import ModelSpec
+from medvision.zoo import BUNDLED
 
 SPEC = ModelSpec(
     "m",
@@ -70,10 +72,37 @@ def test_a_broken_model_folder_says_what_is_wrong(tmp_path):
         load_model(folder)
 
 
-def test_settings_that_fit_no_network_are_named():
-    with pytest.raises(SpecError, match="Choose from: cnn2d"):
-        build_model(replace(SPEC, architecture="oracle"))
-    with pytest.raises(SpecError, match="does not take"):
-        build_model(replace(SPEC, network={"magic": 1}))
-    with pytest.raises(SpecError, match="divide by 4"):
-        build_model(replace(SPEC, roi_size=(16, 16, 18)))
+def test_the_bundled_weights_fit_their_network():
+    spec = spec_of("unet3d", size=(32, 48, 32), features=(24, 48, 96, 192), decoder_convs=1)
+    net = build_model(spec)
+    net.load_state_dict(load_file(BUNDLED / "hippocampus" / "model.safetensors"))
+    assert sum(one.numel() for one in net.parameters()) == 2_824_929
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "oracle"}, "Choose from: cnn2d, "),
+        ({"network": {"magic": 1}}, "does not take magic for a segmentation. It takes: decoder_"),
+        ({"network": {"dropout": 0.1}}, "does not take dropout for a segmentation"),
+        ({"roi_size": (16, 16, 18)}, "divide by 4"),
+        ({"roi_size": (4, 4, 4)}, r"stride of \(4, 4, 4\), too much"),
+        ({"roi_size": (16, 16, 1)}, r"unet3d is 3D .* which fits: cnn2d, "),
+        ({"architecture": "unet2d"}, r"unet2d is 2D .* \(16, 16, 16\), which fits: cnn3d, "),
+        ({"network": {"features": 5}}, "features is a list of whole numbers above 0, found 5"),
+        ({"network": {"features": (4, -8)}}, r"found \(4, -8\)"),
+        ({"network": {"features": (8,)}}, "two maps or more"),
+        ({"network": {"features": (4, 8), "strides": (1,)}}, "2 stages need 2 strides, found 1"),
+        ({"network": {"features": (4, 8), "strides": (1, 0)}}, "a stride is a whole number"),
+        ({"network": {"norm": "layer"}}, "unknown norm 'layer', choose from instance, batch"),
+        ({"network": {"decoder_convs": "two"}}, "unet3d with"),
+        ({"architecture": "resnet18_3d", "network": {"stem": "tiny"}}, "choose from large, "),
+        ({"architecture": "resnet18_3d", "network": {"depth": 50}}, "does not take depth"),
+        ({"architecture": "vit3d", "network": {"patch_size": 5}}, "divide by patch_size, 5"),
+        ({"architecture": "swin_unetr3d", "network": {"depths": (2, 2)}}, "four each"),
+        ({"architecture": "segresnet3d", "network": {"init_filters": 9}}, "segresnet3d with"),
+    ],
+)
+def test_what_fits_no_network_is_named(change, message):
+    with pytest.raises(SpecError, match=message):
+        build_model(replace(SPEC, **change))

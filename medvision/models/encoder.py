@@ -5,6 +5,8 @@ Knows nothing of tasks: the same encoder serves classification, segmentation and
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor, nn
 
 from medvision.models.layers import Stride
@@ -24,12 +26,15 @@ class Encoder(nn.Module):
         What the sides of an image must divide by, whatever the task; ones for most.
     smallest : tuple of int
         Shortest sides of an image; ones for most.
+    frozen : int
+        Stages, from the image on, that stay in eval mode when the network trains.
     """
 
     channels: tuple[int, ...]
     strides: tuple[Stride, ...]
     divisor: Stride
     smallest: Stride
+    frozen: int = 0
 
     def describe(self, channels: tuple[int, ...], strides: tuple[Stride, ...]) -> None:
         """Set what is known of the maps; `divisor` and `smallest` become ones."""
@@ -46,6 +51,14 @@ class Encoder(nn.Module):
         Freezing and layer-wise learning rates count these stages.
         """
         raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, but of frozen stages: their running statistics must not move."""
+        super().train(mode)
+        for stage in self.stage_modules()[: self.frozen]:
+            for module in stage:
+                module.eval()
+        return self
 
 
 class StagedEncoder(Encoder):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from monai.networks.nets.swin_unetr import SwinUNETR
 from torch import Tensor, nn
 
@@ -37,8 +39,8 @@ class SwinEncoder(Encoder):
         super().__init__()
         if len(depths) != 4 or len(num_heads) != 4:
             raise ValueError(f"depths and num_heads are four each, found {depths}, {num_heads}")
-        net = SwinUNETR(
-            in_channels,
+        net = build_whole(
+            in_channels=in_channels,
             out_channels=1,
             feature_size=feature_size,
             depths=tuple(depths),
@@ -82,10 +84,17 @@ class SwinDecoder(nn.Module):
 
 def build_swin_unetr(encoder: SwinEncoder, in_channels: int, outputs: int) -> Segmenter:
     """Put Swin UNETR's own decoder and head on its encoder."""
-    net = SwinUNETR(
-        in_channels,
+    net = build_whole(
+        in_channels=in_channels,
         out_channels=outputs,
         feature_size=encoder.channels[0],
         spatial_dims=len(encoder.strides[0]),
     )
     return Segmenter(encoder, SwinDecoder(net), [net.out])
+
+
+def build_whole(**settings: Any) -> SwinUNETR:
+    """Build MONAI's network, also where the default device is meta: it reads numbers on its way."""
+    with torch.device("cpu"):
+        net = SwinUNETR(**settings)
+    return net.to(torch.get_default_device())
