@@ -10,6 +10,7 @@ from medvision.models.encoder import StagedEncoder
 from medvision.models.layers import (
     MAX_POOL,
     Stride,
+    check_count,
     conv_block,
     cumulative,
     init_he,
@@ -44,6 +45,7 @@ class CNNEncoder(StagedEncoder):
         norm: str = "batch",
     ) -> None:
         super().__init__()
+        check_count("convs", convs)
         steps = stage_strides(dims, features, strides)
         self.describe(tuple(features), cumulative(steps))
         self.stages = nn.ModuleList()

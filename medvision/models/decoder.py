@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medvision.models.layers import UP_CONV, Stride, conv_block, init_he, ratios
+from medvision.models.layers import UP_CONV, Stride, check_count, conv_block, init_he, ratios
 
 SHALLOW = 32  # most channels of the skip that comes from the image itself
 
@@ -49,6 +49,8 @@ class Decoder(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
+        check_count("decoder_convs", convs)
+        check_count("widest", 1 if widest is None else widest)
         skips, grid = list(channels), list(strides)
         self.shallow = None
         if max(grid[0]) > 1:

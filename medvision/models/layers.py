@@ -65,6 +65,12 @@ def check_counts(name: str, counts: Sequence[int]) -> Sequence[int]:
     return counts
 
 
+def check_count(name: str, count: int) -> None:
+    """Refuse what is not a whole number above 0."""
+    if type(count) is not int or count < 1:
+        raise ValueError(f"{name} is a whole number above 0, found {count!r}")
+
+
 def stage_strides(
     dims: int, features: Sequence[int], given: Sequence[int | Sequence[int]] | None
 ) -> list[Stride]:

@@ -13,7 +13,7 @@ from monai.networks.nets.vit import ViT
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
-from medvision.models.layers import CONV, cumulative
+from medvision.models.layers import CONV, check_count, cumulative
 
 STEMS = ("large", "small")
 
@@ -146,6 +146,9 @@ class ViTEncoder(Encoder):
         dropout_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        check_count("hidden_size", hidden_size)
+        check_count("mlp_dim", mlp_dim)
+        check_count("num_layers", num_layers)
         patch = (patch_size,) * dims if isinstance(patch_size, int) else tuple(patch_size)
         self.grid = tuple(side // one for side, one in zip(image_size, patch, strict=True))
         if any(side % one for side, one in zip(image_size, patch, strict=True)):

@@ -12,7 +12,7 @@ from monai.networks.nets.resnet import ResNet, ResNetBottleneck
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
-from medvision.models.layers import BATCH_NORM, cumulative, norm_layer
+from medvision.models.layers import BATCH_NORM, check_count, cumulative, norm_layer
 
 LAYERS = {  # He et al., CVPR 2016, table 1; 10 and 200 as in MedicalNet
     10: ("basic", (1, 1, 1, 1)),
@@ -60,6 +60,7 @@ class ResNetEncoder(Encoder):
         shortcut: str = "B",
     ) -> None:
         super().__init__()
+        check_count("width", width)
         if stem not in STEMS:
             raise ValueError(f"unknown stem {stem!r}, choose from {', '.join(STEMS)}")
         if shortcut not in SHORTCUTS:

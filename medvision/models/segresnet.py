@@ -8,7 +8,7 @@ from monai.networks.nets.segresnet import SegResNet
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
-from medvision.models.layers import cumulative, stage_strides
+from medvision.models.layers import check_count, cumulative, stage_strides
 from medvision.models.network import Segmenter
 
 
@@ -34,6 +34,7 @@ class SegResNetEncoder(Encoder):
         blocks_down: Sequence[int] = (1, 2, 2, 4),
     ) -> None:
         super().__init__()
+        check_count("init_filters", init_filters)
         steps = stage_strides(dims, blocks_down, None)
         self.init_filters, self.blocks_down = init_filters, tuple(blocks_down)
         net = SegResNet(

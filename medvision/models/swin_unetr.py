@@ -10,7 +10,7 @@ from monai.networks.nets.swin_unetr import SwinUNETR
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
-from medvision.models.layers import cumulative
+from medvision.models.layers import check_count, cumulative
 from medvision.models.network import Segmenter
 
 
@@ -37,6 +37,7 @@ class SwinEncoder(Encoder):
         num_heads: Sequence[int] = (3, 6, 12, 24),
     ) -> None:
         super().__init__()
+        check_count("feature_size", feature_size)
         if len(depths) != 4 or len(num_heads) != 4:
             raise ValueError(f"depths and num_heads are four each, found {depths}, {num_heads}")
         net = build_whole(

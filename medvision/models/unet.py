@@ -15,6 +15,7 @@ from medvision.models.layers import (
     AVG_POOL,
     CONV,
     Stride,
+    check_count,
     check_counts,
     conv_block,
     cumulative,
@@ -52,6 +53,7 @@ class UNetEncoder(StagedEncoder):
         norm: str = "instance",
     ) -> None:
         super().__init__()
+        check_count("encoder_convs", encoder_convs)
         steps = stage_strides(dims, features, strides)
         self.describe(tuple(features), cumulative(steps))
         self.stages = nn.ModuleList()
