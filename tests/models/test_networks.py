@@ -25,7 +25,7 @@ NARROW = {  # settings that keep a network small enough for a test
     "segresnet": {"init_filters": 8, "blocks_down": (1, 1, 2)},
     "swin": {"feature_size": 12},
 }
-SIZES = {"efficientnet": (32, 32, 16), "swin": (64, 32, 32)}
+SIZES = {"densenet": (16, 8, 8), "efficientnet": (32, 32, 16), "swin": (64, 32, 32)}
 
 
 def spec_of(architecture, task="classification", size=None, classes=2, inputs=1, **network):
