@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from medvision.predictor import load_predictor as load_predictor
     from medvision.spec import InputSpec as InputSpec
     from medvision.spec import ModelSpec as ModelSpec
-    from medvision.spec import TrainConfig as TrainConfig
     from medvision.study import Study as Study
     from medvision.study import StudyRef as StudyRef
+    from medvision.train_config import TrainConfig as TrainConfig
     from medvision.volume import Volume as Volume
 
 _HOMES = {
@@ -42,7 +42,7 @@ _HOMES = {
     "Predictor": "predictor",
     "Study": "study",
     "StudyRef": "study",
-    "TrainConfig": "spec",
+    "TrainConfig": "train_config",
     "Volume": "volume",
     "find_studies": "io",
     "load_predictor": "predictor",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -25,6 +27,18 @@ def save_model(folder: Path, spec: ModelSpec, state: dict[str, Tensor], card: st
     write_text(folder / SPEC, spec.to_json())
     write_text(folder / CARD, card)
     return folder
+
+
+def save_ensemble(
+    folder: Path, spec: ModelSpec, states: Sequence[dict[str, Tensor]], card: str
+) -> Path:
+    """Write the networks of one spec as one model folder; see `ModelSpec.members`."""
+    joined = {
+        f"members.{number}.{name}": value
+        for number, state in enumerate(states)
+        for name, value in state.items()
+    }
+    return save_model(folder, replace(spec, members=len(states)), joined, card)
 
 
 def load_spec(folder: Path) -> ModelSpec:

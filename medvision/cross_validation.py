@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from medvision.dataset import read_cases, split_folds
+from safetensors.torch import load_file
+
+from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
+from medvision.dataset import classes_of, read_cases, split_folds, task_of
 from medvision.errors import CasesError
-from medvision.evaluate import Score, score_table, write_scores
 from medvision.files import write_text
-from medvision.plan import plan
-from medvision.spec import ModelSpec, TrainConfig
-from medvision.train import METRICS, train
+from medvision.plan import Plan, plan
+from medvision.scores import Score, score_table, write_scores
+from medvision.spec import Task
+from medvision.train import METRICS, MODEL, train
+
+ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)
@@ -24,77 +29,127 @@ class FoldRun:
     scores: Sequence[Score]
 
 
+def plan_cases(
+    cases_path: Path,
+    *,
+    task: Task | None = None,
+    class_names: Sequence[str] = (),
+    name: str = "",
+    architecture: str = "",
+    modality: str = "",
+    width: int = 32,
+    show: bool = True,
+) -> Plan:
+    """Plan a model from the cases of a table that may be trained on: not those of val and test.
+
+    With folds each case validates once, and has its say here: in sizes, voxel spacing and, of CT,
+    the range of HU (as in nnU-Net).
+
+    Raises
+    ------
+    CasesError
+        When the cases are not usable, or a segmentation's structures are not named.
+    """
+    task = task or task_of(cases_path)
+    cases = read_cases(cases_path, ("", "train"), task)
+    if task == "classification":
+        class_names = classes_of(cases, class_names)
+    elif not class_names:
+        raise CasesError("Name the structures: --classes anterior,posterior (labels 1, 2, …).")
+    return plan(
+        cases,
+        class_names,
+        name or cases_path.resolve().parent.name or "model",
+        task,
+        architecture,
+        modality,
+        width,
+        show=show,
+    )
+
+
 def train_folds(
     cases_path: Path,
     out: Path,
-    config: TrainConfig,
+    what: Plan,
     *,
-    spec: ModelSpec | None = None,
-    class_names: Sequence[str] = (),
-    name: str = "",
-    architecture: str = "unet3d",
-    modality: str = "",
-    width: int = 32,
-    roi_size: tuple[int, int, int] | None = None,
     folds: int = 0,
     only_fold: int | None = None,
     device: str = "auto",
     resume: bool = False,
     show: bool = True,
+    start: Path | None = None,
 ) -> list[FoldRun]:
-    """Train as asked, into `out` or ``out/fold_<k>``.
+    """Train what is planned, into `out` or ``out/fold_<k>``.
 
-    Rows of split ``test`` are never read; those of ``val`` validate when there are no folds.
-    Without a spec one is planned from each training's own cases, so that no validation case has
-    a say in it. With all folds done, ``out`` also holds their joint metrics.csv and a summary.
+    Rows of split ``test`` are never trained or validated on; those of ``val`` validate when there
+    are no folds. With all folds done, `out` also holds their joint metrics.csv, a summary, and the
+    folds' networks as one model, ``ensemble``.
 
     Raises
     ------
     CasesError
-        When the cases are not usable, or neither `spec` nor `class_names` is given.
+        When the cases are not usable.
     """
-    if spec is None and not class_names:
-        raise CasesError("Name the structures: --classes anterior,posterior (labels 1, 2, …).")
+    spec, config = what.spec, what.train
     if only_fold is not None and only_fold >= folds:
         raise CasesError(f"There is no fold {only_fold}: {folds} folds are asked for (--folds).")
     if folds:
-        cases = read_cases(cases_path, ("", "train"))
+        cases = read_cases(cases_path, ("", "train"), spec.task)
         splits = split_folds(cases, folds, config.seed)
     else:
-        cases = read_cases(cases_path, ("", "train", "val"))
+        cases = read_cases(cases_path, ("", "train", "val"), spec.task)
         splits = [[i for i, case in enumerate(cases) if case.split == "val"]]
-        both = {c.group for c in cases if c.split == "val"} & {
-            c.group for c in cases if c.split != "val"
-        }
-        if both:
-            raise CasesError(
-                f"{cases_path}: groups on both sides of train and val: "
-                f"{', '.join(sorted(both)[:10])}."
-            )
-    names = spec.class_names if spec else tuple(class_names)
+        if len(splits[0]) == len(cases):
+            raise CasesError(f"{cases_path}: every row is of split val; none is left to train on.")
+    if spec.task == "classification":
+        classes_of([case for case in cases if case.split != "val"], spec.class_names)
     runs = []
     for number, held_out in enumerate(splits):
         if only_fold not in (None, number):
             continue
         val = [cases[i] for i in held_out]
         rest = [case for i, case in enumerate(cases) if i not in set(held_out)]
-        title = name or out.resolve().name
-        inputs = spec.inputs if spec else ()
-        planned = plan(rest, names, title, architecture, modality, width, roi_size, inputs, show)
-        mine = replace(spec, fingerprint=planned.fingerprint) if spec else planned
         folder = out / f"fold_{number}" if folds else out
-        run = train(rest, val, mine, config, folder, device, resume, show)
+        run = train(rest, val, spec, config, folder, device, resume, show, start)
         runs.append(FoldRun(number if folds else None, run.model, run.scores))
     if folds and only_fold is None:
         scores = [score for run in runs for score in run.scores]
         write_scores(scores, out / METRICS)
         write_text(out / "summary.md", fold_table(runs) + "\n")
+        join_folds(out, folds)
     return runs
+
+
+def join_folds(out: Path, folds: int) -> Path:
+    """Make one model of the networks of all folds: their probabilities are averaged.
+
+    Raises
+    ------
+    CasesError
+        When a fold is not there yet.
+    """
+    models = [out / f"fold_{number}" / MODEL for number in range(folds)]
+    missing = [str(model) for model in models if not (model / WEIGHTS).is_file()]
+    if missing:
+        raise CasesError(f"These folds are not trained yet: {', '.join(missing)}.")
+    spec = load_spec(models[0])
+    card = (
+        f"# {spec.name}: ensemble of {folds} folds\n\nResearch use only, not a medical device.\n\n"
+        f"Averages the probabilities of the {folds} networks of a cross-validation. Every case was "
+        "trained on by all but one of them, so that none tells how good the ensemble is; the "
+        "folds' own cards say how good each network is on the cases it did not see.\n"
+    )
+    return save_ensemble(out / ENSEMBLE, spec, [load_file(m / WEIGHTS) for m in models], card)
 
 
 def fold_table(runs: Sequence[FoldRun]) -> str:
     """Return a Markdown table per fold, and one over all cases."""
-    parts = [f"Fold {run.fold}\n\n{score_table(run.scores)}" for run in runs if run.scores]
+    parts = [
+        (f"Fold {run.fold}\n\n" if run.fold is not None else "") + score_table(run.scores)
+        for run in runs
+        if run.scores
+    ]
     if len(parts) > 1:
         every = [score for run in runs for score in run.scores]
         parts.append(f"All folds\n\n{score_table(every)}")

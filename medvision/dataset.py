@@ -4,47 +4,47 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from sklearn.model_selection import GroupKFold
-from torch import Generator, Tensor
-from torch.utils.data import Dataset
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from medvision.augment import Augment, random_patch
-from medvision.errors import CasesError, GeometryError, MedvisionError, SpecError
+from medvision.errors import CasesError, MedvisionError, SpecError
 from medvision.files import atomic_path
-from medvision.geometry import reorientation
 from medvision.io import read_volume
 from medvision.progress import track
-from medvision.spec import ModelSpec
+from medvision.spec import ModelSpec, Task
 from medvision.study import Study
-from medvision.transforms import preprocess, resample
 from medvision.volume import Volume, same_grid
 
-COLUMNS = ("case_id", "image", "image_*", "mask", "split", "group")
+COLUMNS = ("case_id", "image", "image_*", "mask", "label", "split", "group")
+TRUTH: Mapping[Task, str] = {"segmentation": "mask", "classification": "label"}
 SPLITS = ("", "train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: images, the mask, the patient (`group`) it belongs to, and its `split`.
+    """One row: images, the truth, the patient (`group`) it belongs to, and its `split`.
 
     `images` are by the name of the input they feed: column ``image_flair`` is ``"flair"``, column
-    ``image`` is ``"image"``. The mask lies on the grid of the reference, the spec's first input.
+    ``image`` is ``"image"``. The truth is a `mask` on the grid of the reference, the spec's first
+    input, or a `label`, the name of a class.
     """
 
     case_id: str
     images: Mapping[str, Path]
-    mask: Path
+    mask: Path | None
     group: str
     split: str = ""  # "", train, val or test
+    label: str = ""
+    line: int = 0  # in the cases.csv
 
 
-def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
+def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentation") -> list[Case]:
     """Read a cases.csv; relative paths start at its folder.
 
     Parameters
@@ -52,23 +52,18 @@ def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
     path : Path
     splits : sequence of str
         Return the rows of these splits alone; none means every row.
+    task : {"segmentation", "classification"}
+        A segmentation needs the column ``mask``, a classification ``label``.
 
     Raises
     ------
     CasesError
-        Naming every row with an empty or double case_id, an unknown split or a missing file; or
-        the columns that are missing or unknown.
+        Naming every row with an empty or double case_id, an unknown split, a missing file or
+        label, or a patient of another split; or the columns that are missing or unknown.
     """
-    if not path.is_file():
-        raise CasesError(f"No such file: {path}.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
+    rows, columns = read_table(path)
     inputs = image_columns(columns)
-    missing = [c for c in ("case_id", "mask") if c not in columns]
+    missing = [c for c in ("case_id", TRUTH[task]) if c not in columns]
     missing += [] if inputs else ["image (or image_<name> for each of several inputs)"]
     strange = [c for c in columns if c not in COLUMNS and c not in inputs]
     if missing or strange:
@@ -82,23 +77,84 @@ def read_cases(path: Path, splits: Sequence[str] = ()) -> list[Case]:
         if not case_id or case_id in seen:
             problems.append(f"line {number}: case_id {case_id!r} is empty or there twice")
         seen.add(case_id)
-        files = {column: path.parent / (row[column] or "") for column in (*inputs, "mask")}
+        wanted = (*inputs, "mask") if task == "segmentation" else tuple(inputs)
+        files = {column: path.parent / (row[column] or "") for column in wanted}
         for column, file_path in files.items():
             if not row[column] or not file_path.exists():
                 problems.append(f"line {number} ({case_id}): no {column} at {row[column]!r}")
-        split = row.get("split") or ""
+        split, label = row.get("split") or "", row.get("label") or ""
         if split not in SPLITS:
             problems.append(f"line {number} ({case_id}): split {split!r} is not train, val or test")
+        if task == "classification" and not label:
+            problems.append(f"line {number} ({case_id}): no label")
         images = {name: files[column] for column, name in inputs.items()}
-        cases.append(Case(case_id, images, files["mask"], row.get("group") or case_id, split))
-    if problems:
-        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise CasesError(f"{path}:\n  " + "\n  ".join(problems[:20]) + more)
+        group = row.get("group") or case_id
+        cases.append(Case(case_id, images, files.get("mask"), group, split, label, number))
+    refuse([*problems, *shared_groups(cases)], f"{path}:\n  ", "\n  ")
     chosen = [case for case in cases if not splits or case.split in splits]
     if not chosen:
         which = f" of split {' or '.join(map(repr, splits))}" if splits else ""
         raise CasesError(f"{path} has no rows{which}.")
     return chosen
+
+
+def read_table(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Read the rows and the column names of a CSV table."""
+    if not path.is_file():
+        raise CasesError(f"No such file: {path}.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            return list(reader), list(reader.fieldnames or [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
+
+
+def task_of(path: Path) -> Task:
+    """Return the task that a cases.csv has the truth for.
+
+    Raises
+    ------
+    CasesError
+        When it has masks and labels, or neither.
+    """
+    _, columns = read_table(path)
+    found = [task for task, column in TRUTH.items() if column in columns]
+    if len(found) != 1:
+        raise CasesError(
+            f"{path} has {'a column mask and a column label' if found else 'no mask and no label'}:"
+            f" {'say which is meant (--task)' if found else 'one of the two is the truth'}."
+        )
+    return found[0]
+
+
+def shared_groups(cases: Sequence[Case]) -> list[str]:
+    """Return a sentence for each group that lies in two splits; no split counts as train."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for case in cases:
+        found.setdefault(case.group, {}).setdefault(case.split or "train", []).append(case.line)
+    return [
+        f"group {group} is in two splits: "
+        + ", ".join(f"{split} (line {', '.join(map(str, lines))})" for split, lines in by.items())
+        for group, by in found.items()
+        if len(by) > 1
+    ]
+
+
+def classes_of(cases: Sequence[Case], class_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the classes of labeled cases: those named, else those found, in alphabetic order.
+
+    Raises
+    ------
+    CasesError
+        When a label is none of the named, or all cases have the same one.
+    """
+    found = sorted({case.label for case in cases})
+    names = tuple(class_names) or tuple(found)
+    refuse(strange_labels(cases, names))
+    if len(found) < 2:
+        raise CasesError(f"All {len(cases)} cases have the same label, {found[0]!r}.")
+    return names
 
 
 def image_columns(columns: Sequence[str]) -> dict[str, str]:
@@ -111,7 +167,7 @@ def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     """Write rows as a cases.csv."""
     named = list(dict.fromkeys(column for row in rows for column in row))
     columns = ["case_id", *image_columns(named)]
-    columns += [c for c in ("mask", "split", "group") if c in named]
+    columns += [c for c in ("mask", "label", "split", "group") if c in named]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -122,16 +178,62 @@ def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[int]]:
     """Return the validation rows of each fold; a group lies in one fold only.
 
+    Where the cases have labels, each fold has about the same share of each, as far as whole groups
+    allow it.
+
     Raises
     ------
     CasesError
-        When there are fewer groups than folds.
+        When there are fewer groups than folds, or a class would be absent from the training cases
+        of a fold.
     """
-    groups = [case.group for case in cases]
+    groups, labels = [case.group for case in cases], [case.label for case in cases]
     if not 2 <= folds <= len(set(groups)):
         raise CasesError(f"{len(set(groups))} groups cannot make {folds} folds (at least 2).")
-    splitter = GroupKFold(folds, shuffle=True, random_state=seed)
-    return [val.tolist() for _, val in splitter.split(groups, groups=groups)]
+    splitters = [GroupKFold(folds, shuffle=True, random_state=seed)]
+    if any(labels):
+        splitters.insert(0, StratifiedGroupKFold(folds, shuffle=True, random_state=seed))
+    with warnings.catch_warnings():  # a class rarer than the folds is told below, if it matters
+        warnings.simplefilter("ignore", UserWarning)
+        for splitter in splitters:  # stratification may leave a fold empty; groups alone do not
+            split = [val.tolist() for _, val in splitter.split(groups, labels, groups)]
+            lacking = lacking_classes(labels, split)
+            if all(split) and not lacking:
+                return split
+    raise CasesError(
+        f"Every case of {lacking} lies in one fold of {folds}: it would be absent from training. "
+        "Ask for other folds (--folds, --seed), or leave the class out."
+    )
+
+
+def lacking_classes(labels: Sequence[str], split: Sequence[Sequence[int]]) -> str:
+    """Return the classes that all lie in the validation rows of one fold."""
+    total = Counter(labels)
+    lacking = [
+        name
+        for val in split
+        for name, count in Counter(labels[i] for i in val).items()
+        if count == total[name]
+    ]
+    return ", ".join(sorted(set(lacking)))
+
+
+def read_images(case: Case, spec: ModelSpec) -> Study:
+    """Read the images of a case: a volume for each input of the model, the reference first.
+
+    Raises
+    ------
+    CasesError
+        When an input has no image.
+    """
+    try:
+        files = spec.feed(case.images)
+    except SpecError as error:
+        raise CasesError(
+            f"{case.case_id}: {error} In a cases.csv each input is a column: "
+            f"{', '.join(f'image_{name}' for name in spec.input_names)}."
+        ) from None
+    return Study(case.case_id, {name: read_volume(path) for name, path in files.items()})
 
 
 def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
@@ -150,14 +252,9 @@ def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
         When an input has no image, the mask is on another grid than the reference, or it holds
         labels that are no class of the spec.
     """
-    try:
-        files = spec.feed(case.images)
-    except SpecError as error:
-        raise CasesError(
-            f"{case.case_id}: {error} In a cases.csv each input is a column: "
-            f"{', '.join(f'image_{name}' for name in spec.input_names)}."
-        ) from None
-    study = Study(case.case_id, {name: read_volume(path) for name, path in files.items()})
+    study = read_images(case, spec)
+    if case.mask is None:
+        raise CasesError(f"{case.case_id} has no mask.")
     reference, mask = next(iter(study.volumes.values())), read_volume(case.mask)
     if not same_grid(reference, mask):
         raise CasesError(
@@ -173,92 +270,37 @@ def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
     return study, mask.with_array(mask.array.astype(np.uint8))
 
 
-@dataclass(frozen=True)
-class Item:
-    """One case on the model's grid."""
-
-    case_id: str
-    image: Tensor  # (C, I, J, K) float32
-    labels: Tensor  # (I, J, K) uint8
-
-
-def load_items(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> list[Item]:
-    """Preprocess cases into memory; every unusable one is named in one error."""
-    items, problems = [], []
-    for case in track(cases, "Preprocess", len(cases), show):
-        try:
-            items.append(load_item(case, spec))
-        except MedvisionError as error:
-            problems.append(name_case(case, error))
-    refuse(problems)
-    return items
-
-
 def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> None:
-    """Read every image and mask, and name every case that does not fit, in one error."""
+    """Read every image and its truth, and name every case that does not fit, in one error."""
     problems = []
+    if spec.task == "classification":
+        problems = strange_labels(cases, spec.class_names)
     for case in track(cases, "Check", len(cases), show):
         try:
-            read_case(case, spec)
+            read_case(case, spec) if spec.task == "segmentation" else read_images(case, spec)
         except MedvisionError as error:
             problems.append(name_case(case, error))
     refuse(problems)
+
+
+def strange_labels(cases: Sequence[Case], class_names: Sequence[str]) -> list[str]:
+    """Return a sentence for each case whose label is none of the classes."""
+    names = ", ".join(class_names)
+    return [
+        f"line {case.line} ({case.case_id}): label {case.label!r} is none of the classes {names}"
+        for case in cases
+        if case.label not in class_names
+    ]
 
 
 def name_case(case: Case, error: MedvisionError) -> str:
-    """Return what went wrong, with the case's name in it."""
-    start = f"{case.case_id}: "
-    return str(error) if str(error).startswith(start) else start + str(error)
+    """Return what went wrong, with the case's line and name in it."""
+    text = str(error).removeprefix(f"{case.case_id}: ")
+    return f"line {case.line} ({case.case_id}): {text}" if case.line else f"{case.case_id}: {text}"
 
 
-def refuse(problems: Sequence[str]) -> None:
+def refuse(problems: Sequence[str], start: str = "", between: str = "\n") -> None:
     """Raise `CasesError` with up to 20 problems, when there are any."""
     if problems:
-        more = f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise CasesError("\n".join(problems[:20]) + more)
-
-
-def load_item(case: Case, spec: ModelSpec) -> Item:
-    """Preprocess one case: the images as in prediction, the mask by the same way."""
-    study, mask = read_case(case, spec)
-    prepared = preprocess(study.volumes, spec)
-    upright = mask.reoriented(spec.orientation)
-    labels = torch.from_numpy(np.ascontiguousarray(upright.array))
-    if not prepared.exact:  # each class is interpolated, then the strongest wins
-        hot = [
-            resample((labels == c).float(), upright.affine, prepared.grid)
-            for c in range(len(spec.class_names) + 1)
-        ]
-        labels = torch.cat(hot).argmax(dim=0, keepdim=True).to(torch.uint8)
-    if labels.shape[1:] != prepared.tensor.shape[1:]:
-        raise GeometryError(f"{case.case_id}: mask and image part on the model's grid.")
-    return Item(case.case_id, prepared.tensor, labels[0])
-
-
-class Patches(Dataset[dict[str, Tensor | str]]):
-    """Augmented patches, each a pure function of (seed, index).
-
-    So a training that starts again at step s sees what it would have seen, on any number of
-    workers.
-    """
-
-    def __init__(self, items: Sequence[Item], spec: ModelSpec, how: Augment, seed: int) -> None:
-        self.items, self.spec, self.how, self.seed = items, spec, how, seed
-        order, _ = reorientation(np.eye(4), spec.orientation)
-        self.flip_axis = order.index(0)  # the axis that runs between left and right
-
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
-        epoch, place = divmod(index, len(self.items))
-        shuffle = Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        item = self.items[int(torch.randperm(len(self.items), generator=shuffle)[place])]
-        image, labels = random_patch(
-            item.image,
-            item.labels,
-            len(self.spec.class_names) + 1,
-            self.spec.roi_size,
-            self.spec.spacing,
-            self.flip_axis,
-            Generator().manual_seed(self.seed * 1_000_003 + 500_009 + index),
-            self.how,
-        )
-        return {"image": image, "labels": labels, "case_id": item.case_id}
+        more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
+        raise CasesError(start + between.join([*problems[:20], *more]))

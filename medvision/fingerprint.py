@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medvision.spec import Fingerprint, ModelSpec, Range
 from medvision.volume import Volume
@@ -15,6 +16,9 @@ BRIGHTNESS_SLACK = 0.2  # of the 1st-to-99th percentile span
 AXES = {"R": "left-right", "A": "back-front", "S": "foot-head"}  # of a scan
 SIDES = {"R": "wide", "A": "deep", "S": "high"}  # of a picture, as `read_raster` lays it
 MAX_SAMPLES = 4_000_000
+NEAR = 0.01  # of the span of the values: as good as the lowest or highest
+BINARY = 0.5  # from this share of saturated voxels on, an image is a shape of two values
+PEAK_SHARE = 0.5  # of the way up the window that the dimmest training image goes
 FORCED = (
     "unlike the training images in what follows, and a classifier names one of its classes "
     "whatever it is shown: do not rely on the probabilities"
@@ -30,6 +34,8 @@ class Facts:
     spacing_known: bool
     brightness: float  # place of the median between the 1st (0) and 99th (1) percentile
     level: float  # median, in the scan's units
+    peak: float  # highest value
+    saturated: float  # of the voxels above the lowest value, the share at the highest
 
     @property
     def extent_mm(self) -> tuple[float, float, float]:
@@ -39,7 +45,7 @@ class Facts:
 
     def without_spacing(self) -> Facts:
         """Return the facts of the same voxels as a picture, sizes in pixels."""
-        return Facts(self.shape, (1.0, 1.0, 1.0), False, self.brightness, self.level)
+        return replace(self, spacing_mm=(1.0, 1.0, 1.0), spacing_known=False)
 
 
 def facts_of(volume: Volume, spec: ModelSpec) -> Facts:
@@ -48,11 +54,26 @@ def facts_of(volume: Volume, spec: ModelSpec) -> Facts:
     step = max(1, round((upright.array.size / MAX_SAMPLES) ** (1 / 3)))
     sample = np.asarray(upright.array[:, ::step, ::step, ::step], dtype=np.float64)
     sample = sample[np.isfinite(sample)]
-    low, median, high = np.percentile(sample, [1, 50, 99]) if sample.size else (0.0, 0.0, 0.0)
+    sample = sample if sample.size else np.zeros(1)
+    low, median, high = np.percentile(sample, [1, 50, 99])
     span = high - low
-    brightness = float((median - low) / span) if span > 0 else 0.0
-    known = volume.info.spacing_known
-    return Facts(upright.shape, upright.spacing, known, brightness, float(median))
+    return Facts(
+        shape=upright.shape,
+        spacing_mm=upright.spacing,
+        spacing_known=volume.info.spacing_known,
+        brightness=float((median - low) / span) if span > 0 else 0.0,
+        level=float(median),
+        peak=float(sample.max()),
+        saturated=saturation_of(sample),
+    )
+
+
+def saturation_of(values: NDArray[np.float64]) -> float:
+    """Return the share at the highest value, of the values above the lowest; 1 for a constant."""
+    low, high = values.min(), values.max()
+    near = NEAR * (high - low)
+    above = values[values > low + near]
+    return float((above >= high - near).mean()) if above.size else 1.0
 
 
 def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
@@ -76,6 +97,8 @@ def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
         brightness=span([c.brightness for c in cases]),
         level=span([c.level for c in cases]),
         spacing_known=known,
+        saturated=span([c.saturated for c in cases]),
+        peak=span([c.peak for c in cases]),
     )
 
 
@@ -130,18 +153,25 @@ def unlike_in_size(facts: Facts, known: Fingerprint, spec: ModelSpec) -> list[st
 
 def unlike_in_values(facts: Facts, known: Fingerprint, spec: ModelSpec) -> list[str]:
     """Compare contrast, and the values themselves where the model is told them as they are."""
-    warnings = []
+    warnings, intensity = [], spec.inputs[0].intensity
+    if facts.saturated < BINARY <= known.saturated[0]:
+        warnings.append("gray values: trained on shapes of two values alone, as in a mask")
+    if known.saturated[1] < BINARY <= facts.saturated:
+        warnings.append("no more than two values, as in a mask: trained on gray images")
     low, high = known.brightness
     if not low - BRIGHTNESS_SLACK <= facts.brightness <= high + BRIGHTNESS_SLACK:
         warnings.append(
             f"contrast unlike training: median at {facts.brightness:.0%} of the intensity range, "
             f"trained on {low:.0%} to {high:.0%}"
         )
-    if spec.inputs[0].intensity.rule == "window" and not near_range(facts.level, known.level):
-        warnings.append(
-            f"median intensity {facts.level:.0f}: trained on "
-            f"{known.level[0]:.0f} to {known.level[1]:.0f}"
-        )
+    if intensity.rule != "window":
+        return warnings
+    if not near_range(facts.level, known.level):
+        warnings.append(f"median intensity {facts.level:.0f}: trained on {whole(known.level)}")
+    if known.peak is not None:
+        least = min(known.peak[0], intensity.high) - intensity.low
+        if facts.peak - intensity.low < PEAK_SHARE * least:
+            warnings.append(f"highest value {facts.peak:.4g}: trained on {whole(known.peak)}")
     return warnings
 
 
@@ -155,6 +185,11 @@ def in_words(seen: Range) -> str:
     """Return a range as text, one number where both ends are the same."""
     low, high = short(seen[0]), short(seen[1])
     return low if low == high else f"{low} to {high}"
+
+
+def whole(seen: Range) -> str:
+    """Return a range of voxel values as text, rounded to integers."""
+    return f"{seen[0]:.0f} to {seen[1]:.0f}" if seen[0] != seen[1] else f"{seen[0]:.0f}"
 
 
 def short(value: float) -> str:

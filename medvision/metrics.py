@@ -1,4 +1,4 @@
-"""How well a mask agrees with the truth, per structure, in mm and ml."""
+"""How well masks agree with the truth, per structure in mm, and how well scores tell classes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -28,3 +29,24 @@ def hd95_mm(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequenc
         *pair, include_background=True, percentile=95, spacing=[float(mm) for mm in spacing]
     )
     return float(distance[0, 0])
+
+
+def auc(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
+    """Return the area under the ROC curve; of more than two classes the mean of one against rest.
+
+    Parameters
+    ----------
+    truth : (M,) class numbers
+    scores : (M, N) probabilities
+        Of two classes, the second is the one that is looked for.
+
+    Returns
+    -------
+    float
+        NaN where `truth` lacks a class, for then there is nothing to tell apart.
+    """
+    classes = range(scores.shape[1])
+    if set(np.unique(truth)) != set(classes):
+        return float("nan")
+    wanted = classes[1:] if len(classes) == 2 else classes
+    return float(np.mean([roc_auc_score(truth == c, scores[:, c]) for c in wanted]))

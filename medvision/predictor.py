@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -23,9 +24,27 @@ from medvision.geometry import Box, box_slices
 from medvision.prediction import Prediction
 from medvision.spec import ModelSpec
 from medvision.study import Study
-from medvision.transforms import Grid, block_around, invert, preprocess, warn_of_gaps
+from medvision.transforms import (
+    Grid,
+    block_around,
+    center_window,
+    invert,
+    preprocess,
+    warn_of_gaps,
+)
 from medvision.volume import Volume
 from medvision.zoo import find_model
+
+PLANES = 16  # that a 2D network looks at in one go
+
+Region: TypeAlias = tuple[slice, slice, slice]
+
+
+class Answer(TypedDict, total=False):
+    """What the network said: one of the two."""
+
+    mask: Volume
+    scores: dict[str, float]
 
 
 class Predictor:
@@ -44,7 +63,7 @@ class Predictor:
         self.spec = spec
 
     def predict(self, study: Study, box: Box | None = None) -> Prediction:
-        """Segment one study.
+        """Segment or classify one study.
 
         Parameters
         ----------
@@ -52,13 +71,14 @@ class Predictor:
             A volume for each input of the spec, under its name; of a model with one input, any
             one volume.
         box : Box, optional
-            Show the model this part of the scan alone (RAS mm). The mask still covers the whole
+            Show the model this part of the scan alone (RAS mm). A mask still covers the whole
             scan.
 
         Returns
         -------
         Prediction
-            Its mask has the shape and affine of the reference, the scan of the first input.
+            Its mask has the shape and affine of the reference, the scan of the first input; of a
+            classification it has the probability of each class instead.
 
         Raises
         ------
@@ -66,7 +86,8 @@ class Predictor:
             When the scans do not fit the model or each other, or the box not the reference.
         """
         volumes = self.spec.feed(study.volumes)
-        if not all(volume.info.spacing_known for volume in volumes.values()):
+        known = all(volume.info.spacing_known for volume in volumes.values())
+        if self.spec.spacing is not None and not known:
             raise SpecError(
                 f"Study {study.case_id!r} is a picture without a known voxel size; "
                 f"{self.spec.name} needs millimeters: give it a DICOM or NIfTI scan."
@@ -92,14 +113,12 @@ class Predictor:
             )
         if not all(np.isfinite(one.array).all() for one in shown.values()):
             warnings.append("voxels that are not finite were set to the lowest value")
-        mask = np.zeros((1, *volume.shape), np.uint8)
-        mask[0][region] = self.labels(shown)
         prediction = Prediction(
             case_id=study.case_id,
             model=self.spec.name,
             class_names=self.spec.class_names,
-            mask=Volume(mask, volume.affine, replace(volume.info, window=None, channels="")),
             region=region,
+            **self.answer(shown, volume, region),
         )
         cut = [s.name for s in prediction.measure() if s.touches_border]
         if cut:
@@ -109,11 +128,28 @@ class Predictor:
             )
         return replace(prediction, warnings=tuple(warnings))
 
+    def answer(self, shown: Mapping[str, Volume], scan: Volume, region: Region) -> Answer:
+        """Return the mask or the scores of a prediction."""
+        if self.spec.task == "classification":
+            return {"scores": self.scores(shown)}
+        mask = np.zeros((1, *scan.shape), np.uint8)
+        mask[0][region] = self.labels(shown)
+        info = replace(scan.info, window=None, channels="")
+        return {"mask": Volume(mask, scan.affine, info)}
+
     @torch.inference_mode()
     def labels(self, volumes: Mapping[str, Volume]) -> NDArray[np.uint8]:
         """Return labels (I, J, K) uint8 on the grid of the reference."""
         prepared = preprocess(volumes, self.spec, self.device)
         return invert(self.logits(prepared.tensor), prepared)
+
+    @torch.inference_mode()
+    def scores(self, volumes: Mapping[str, Volume]) -> dict[str, float]:
+        """Return the probability of each class, looking through one window at the scan's center."""
+        prepared = preprocess(volumes, self.spec, self.device)
+        logits = self.model(center_window(prepared.tensor, self.spec.roi_size)[None])[0]
+        shares = logits.double().softmax(dim=0).tolist()
+        return dict(zip(self.spec.class_names, shares, strict=True))
 
     def logits(self, image: Tensor) -> Tensor:
         """Return logits (N, I, J, K) of a preprocessed image (C, I, J, K), window by window."""
@@ -125,7 +161,7 @@ class Predictor:
         logits: Tensor = sliding_window_inference(
             padded,
             self.spec.roi_size,
-            sw_batch_size=1,
+            sw_batch_size=1 if self.spec.dims == 3 else PLANES,
             predictor=self.model,
             overlap=self.spec.overlap,
             mode="gaussian",

@@ -8,61 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 
 from medvision.errors import SpecError
 
-Task = Literal["segmentation"]
+Task = Literal["segmentation", "classification"]
 Range = tuple[float, float]  # (low, high), low ≤ high
 
+TASKS: tuple[Task, ...] = get_args(Task)
 PLANES = ("axial", "coronal", "sagittal")
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """One image that a model takes, and which series of a study may feed it.
-
-    Parameters
-    ----------
-    name : str
-        Letters, digits, ``-`` and ``_``: the key in `Study.volumes`.
-    modality : str
-        DICOM modality that the model was trained on (``"MR"``); empty for any.
-    description : str
-        Regular expression, searched for in the series description whatever the case; empty for
-        any.
-    plane : {"", "axial", "coronal", "sagittal"}
-        Of the slices; empty for any.
-    contrast : bool, optional
-        Whether a contrast agent was given; None for either.
-    """
-
-    name: str = "image"
-    modality: str = ""
-    description: str = ""
-    plane: str = ""
-    contrast: bool | None = None
-
-    def __post_init__(self) -> None:
-        texts = (self.name, self.modality, self.description, self.plane)
-        if not all(isinstance(text, str) for text in texts):
-            raise SpecError(f"Name, modality, description and plane are text: {self}.")
-        if not re.fullmatch(r"[\w-]+", self.name):
-            raise SpecError(f"An input's name is letters, digits, - and _; found {self.name!r}.")
-        if self.plane not in ("", *PLANES):
-            raise SpecError(f"Unknown plane {self.plane!r}. Choose from: {', '.join(PLANES)}.")
-        if self.contrast is not None and not isinstance(self.contrast, bool):
-            raise SpecError(f"Contrast is true, false or null; found {self.contrast!r}.")
-        try:
-            re.compile(self.description)
-        except re.error as error:
-            raise SpecError(
-                f"Input {self.name}: {self.description!r} is no regular expression: {error}."
-            ) from None
 
 
 @dataclass(frozen=True)
@@ -73,7 +31,8 @@ class Intensity:
     ----------
     rule : {"zscore", "window"}
         ``zscore``: clip to the `percentiles` of the image, subtract the mean, divide by the
-        standard deviation (MR). ``window``: map `low`…`high` to −1…1 and clip (CT, in HU).
+        standard deviation (MR). ``window``: map `low`…`high` to −1…1 and clip (CT, in HU;
+        pictures, 0 to 255).
     percentiles : (float, float)
         For ``zscore``.
     low, high : float
@@ -93,6 +52,56 @@ class Intensity:
 
 
 @dataclass(frozen=True)
+class InputSpec:
+    """One image that a model takes, and which series of a study may feed it.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, ``-`` and ``_``: the key in `Study.volumes`.
+    modality : str
+        DICOM modality that the model was trained on (``"MR"``); empty for any.
+    description : str
+        Regular expression, searched for in the series description whatever the case; empty for
+        any.
+    plane : {"", "axial", "coronal", "sagittal"}
+        Of the slices; empty for any.
+    contrast : bool, optional
+        Whether a contrast agent was given; None for either.
+    channels : {1, 3}
+        3 for color pictures (RGB).
+    intensity : Intensity
+    """
+
+    name: str = "image"
+    modality: str = ""
+    description: str = ""
+    plane: str = ""
+    contrast: bool | None = None
+    channels: int = 1
+    intensity: Intensity = field(default_factory=Intensity)
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.modality, self.description, self.plane)
+        if not all(isinstance(text, str) for text in texts):
+            raise SpecError(f"Name, modality, description and plane are text: {self}.")
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise SpecError(f"An input's name is letters, digits, - and _; found {self.name!r}.")
+        if self.plane not in ("", *PLANES):
+            raise SpecError(f"Unknown plane {self.plane!r}. Choose from: {', '.join(PLANES)}.")
+        if self.contrast is not None and not isinstance(self.contrast, bool):
+            raise SpecError(f"Contrast is true, false or null; found {self.contrast!r}.")
+        if self.channels not in (1, 3):
+            raise SpecError(f"An input has 1 channel, or 3 of color; found {self.channels!r}.")
+        try:
+            re.compile(self.description)
+        except re.error as error:
+            raise SpecError(
+                f"Input {self.name}: {self.description!r} is no regular expression: {error}."
+            ) from None
+
+
+@dataclass(frozen=True)
 class Fingerprint:
     """The range of the training images; what lies far outside is warned about.
 
@@ -100,12 +109,19 @@ class Fingerprint:
     ----------
     cases : int
     extent_mm, spacing_mm : three (low, high)
-        Along the model's axes, in mm.
+        Along the model's axes, in mm; pixels, and 1, where the pictures have no known spacing.
     brightness : (low, high)
         Where the median lies between the 1st (0) and the 99th (1) percentile: a measure of
         contrast that does not depend on the scanner's units.
     level : (low, high)
         Median value, meaningful only for the ``window`` rule.
+    spacing_known : bool
+        Whether the training images had a voxel size.
+    saturated : (low, high)
+        Of the voxels above the lowest value, the share at the highest: 1 for shapes of two
+        values, near 0 for gray images.
+    peak : (low, high), optional
+        Highest value, meaningful only for the ``window`` rule; None when unknown.
     """
 
     cases: int
@@ -113,6 +129,9 @@ class Fingerprint:
     spacing_mm: tuple[Range, Range, Range]
     brightness: Range
     level: Range
+    spacing_known: bool = True
+    saturated: Range = (0.0, 1.0)
+    peak: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -123,27 +142,35 @@ class ModelSpec:
     ----------
     name : str
         Short name of the model.
-    task : {"segmentation"}
+    task : {"segmentation", "classification"}
     architecture : str
         A key of `medvision.models.MODELS`.
     network : mapping
         Arguments of that architecture.
     inputs : tuple of InputSpec
-        The volumes a study must bring, one channel each. The first is the reference: the others
+        The volumes a study must bring. The first is the reference: the others
         are brought to its grid, and the result lies on it.
     class_names : tuple of str
-        Structures; label ``i + 1`` in a mask is ``class_names[i]``, 0 is background.
+        Of a segmentation the structures: label ``i + 1`` in a mask is ``class_names[i]``, 0 is
+        background. Of a classification the classes, of which an image has exactly one.
     orientation : str
-        Voxel axes of the model's grid, such as ``"RAS"``.
-    spacing : three floats
-        Voxel size of the model's grid in mm, along `orientation`.
+        Voxel axes of the model's grid, such as ``"RAS"``. A 2D network looks at planes of the
+        first two, one by one along the third.
+    spacing : three floats, optional
+        Voxel size of the model's grid in mm, along `orientation`. None: there is no such size,
+        and each image is fitted into `roi_size` as `fit` says (pictures).
+    fit : {"pad", "crop"}
+        Without `spacing`: show the whole image, with its borders repeated where it is narrower
+        than the window, or the largest centered part that fills the window.
     max_obliquity : float
         A scan tilted more than this many degrees is resampled along the world's axes first.
-    intensity : Intensity
     roi_size : three ints
-        Window of the network in voxels of the model's grid.
+        Window of the network in voxels of the model's grid; the third is 1 in 2D. A segmentation
+        moves it over the scan; a classification looks through one at the scan's center.
     overlap : float
         Share of a window that neighbours repeat, 0 to below 1.
+    members : int
+        Networks whose probabilities are averaged (an ensemble); each is built from this spec.
     fingerprint : Fingerprint, optional
         Of the reference.
     """
@@ -152,31 +179,55 @@ class ModelSpec:
     task: Task
     architecture: str
     class_names: tuple[str, ...]
-    spacing: tuple[float, float, float]  # mm
+    spacing: tuple[float, float, float] | None  # mm
     roi_size: tuple[int, int, int]
     network: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[InputSpec, ...] = (InputSpec(),)
     orientation: str = "RAS"
+    fit: Literal["pad", "crop"] = "pad"
     max_obliquity: float = 5.0  # degrees
-    intensity: Intensity = field(default_factory=Intensity)
     overlap: float = 0.5
+    members: int = 1
     fingerprint: Fingerprint | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in ("segmentation",):
-            raise SpecError(f"Unknown task {self.task!r}. Choose from: segmentation.")
+        if self.task not in TASKS:
+            raise SpecError(f"Unknown task {self.task!r}. Choose from: {', '.join(TASKS)}.")
         if not self.inputs or not all(isinstance(one, InputSpec) for one in self.inputs):
             raise SpecError(f"inputs is one InputSpec or several; found {self.inputs!r}.")
         if len({one.name for one in self.inputs}) != len(self.inputs):
             raise SpecError(f"Inputs must differ in name: {', '.join(self.input_names)}.")
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise SpecError(f"Class names must be given and differ: {self.class_names}.")
-        if len(self.spacing) != 3 or min(self.spacing) <= 0:
-            raise SpecError(f"Spacing is three sizes above 0 mm; found {self.spacing}.")
+        if self.task == "classification" and len(self.class_names) < 2:
+            raise SpecError(f"A classification has two classes or more; found {self.class_names}.")
+        if self.spacing is not None and (len(self.spacing) != 3 or min(self.spacing) <= 0):
+            raise SpecError(f"Spacing is three sizes above 0 mm, or null; found {self.spacing}.")
+        if self.fit not in ("pad", "crop"):
+            raise SpecError(f"Unknown fit {self.fit!r}. Choose from: pad, crop.")
+        if self.fit == "crop" and self.task == "segmentation":
+            raise SpecError("A segmentation looks at the whole image: its fit is pad.")
         if len(self.roi_size) != 3 or min(self.roi_size) < 1:
             raise SpecError(f"roi_size is three voxel counts; found {self.roi_size}.")
         if not 0 <= self.overlap < 1:
             raise SpecError(f"Overlap lies from 0 to below 1; found {self.overlap}.")
+        if self.members < 1:
+            raise SpecError(f"A model has one member or more; found {self.members}.")
+
+    @property
+    def dims(self) -> int:
+        """2 or 3: how many axes the network's window has."""
+        return 2 if self.roi_size[2] == 1 else 3
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input."""
+        return sum(one.channels for one in self.inputs)
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's output: the classes, and a segmentation's background."""
+        return len(self.class_names) + (self.task == "segmentation")
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -214,49 +265,14 @@ class ModelSpec:
             data = json.loads(text)
         except ValueError as error:
             raise SpecError(f"The spec is not JSON: {error}.") from None
-        if isinstance(data, dict):  # anything else is refused below
-            if data.get("inputs") == ["image"]:  # as written when models took one input only
-                data["inputs"] = [{"modality": data.pop("modality", "")}]
-            if isinstance(data.get("inputs"), list):
-                data["inputs"] = [build_dataclass(InputSpec, one) for one in data["inputs"]]
-            if "intensity" in data:
-                data["intensity"] = build_dataclass(Intensity, data["intensity"])
-            if data.get("fingerprint") is not None:
-                data["fingerprint"] = build_dataclass(Fingerprint, data["fingerprint"])
         return build_dataclass(cls, data)
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained; what it is stands in `ModelSpec`."""
-
-    steps: int = 1000
-    batch_size: int = 2
-    learning_rate: float = 4e-3  # peak of the first cycle
-    cycles: int = 1  # the schedule starts again with half the peak, this often in all
-    weight_decay: float = 1e-2
-    warmup: float = 0.1  # share of the steps
-    ema: float = 0.99  # decay of the averaged weights, per step
-    grad_clip: float = 5.0  # L2 norm
-    flip: float = 0.5  # chance to mirror left and right
-    eval_every: int = 250  # steps
-    seed: int = 0
-    workers: int = 0  # processes that cut patches; 0 is right on few cores
-    precision: str = "32-true"  # or "bf16-mixed"
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.eval_every, self.cycles) < 1:
-            raise SpecError(f"steps, batch_size, eval_every and cycles start at 1: {self}.")
-        if self.precision not in ("32-true", "bf16-mixed"):
-            raise SpecError(f"Unknown precision {self.precision!r}: 32-true or bf16-mixed.")
-        if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1 or not 0 <= self.flip <= 1:
-            raise SpecError(f"ema, warmup and flip are shares of 1: {self}.")
-
-
 def build_dataclass(kind: type[_T], data: Any) -> _T:
-    """Build a flat dataclass from JSON, turning lists into tuples; other keys are a `SpecError`."""
+    """Build a dataclass from JSON, and those in its fields; other keys are a `SpecError`."""
     if not isinstance(data, Mapping):
         raise SpecError(f"{kind.__name__} is a table of settings; found {type(data).__name__}.")
+    hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     strange = sorted(set(data) - set(known))
     if strange:
@@ -264,15 +280,21 @@ def build_dataclass(kind: type[_T], data: Any) -> _T:
             f"Unknown {kind.__name__} settings: {', '.join(strange)}. Known: {', '.join(known)}."
         )
     try:
-        return kind(**{key: _tuples(value) for key, value in data.items()})
+        return kind(**{key: _value(hints[key], value) for key, value in data.items()})
     except (TypeError, ValueError) as error:
         raise SpecError(f"{kind.__name__} cannot be built: {error}.") from None
 
 
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tuples(v) for key, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+def _value(hint: Any, value: Any) -> Any:
+    """Return a JSON value as a field of type `hint` holds it: lists become tuples."""
+    inner = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
+    if inner is not None and isinstance(value, Mapping):
+        return build_dataclass(cast(type[Any], inner), value)
+    if isinstance(value, list):
+        return tuple(_value(inner, one) for one in value)
+    if isinstance(value, Mapping):
+        return {key: _value(None, one) for key, one in value.items()}
+    return value
 
 
 def read_spec(path: Path) -> ModelSpec:

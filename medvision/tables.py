@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from medvision.convert import Converted
     from medvision.io.doctor import Finding
     from medvision.jobs import Outcome
+    from medvision.model_table import ModelFacts
+    from medvision.plan_file import Plan
     from medvision.replay import Replayed
     from medvision.spec import Task
     from medvision.study import SeriesRef, StudyRef
@@ -188,3 +190,66 @@ def print_replayed(cases: Sequence[Replayed]) -> None:
     for case in cases:
         table.add_row(case.case_id, "identical" if case.identical else f"[red]{case.why}[/]")
     Console().print(table)
+
+
+def print_plan(plan: Plan) -> None:
+    """Print each decision of a plan that has a reason, and the reason."""
+    table = Table(title=escape(f"{plan.spec.name}: {plan.spec.task}"), title_justify="left")
+    table.add_column("setting")
+    table.add_column("value", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for name, reason in plan.reasons.items():
+        table.add_row(escape(name), escape(shown(setting_of(plan, name))), escape(reason))
+    Console().print(table)
+
+
+def setting_of(plan: Plan, name: str) -> Any:
+    """Return the value of a setting by the name its reason has."""
+    start = "intensity of "
+    if name.startswith(start):
+        wanted = name.removeprefix(start)
+        return next(one.intensity for one in plan.spec.inputs if one.name == wanted)
+    first, *rest = name.split(".")
+    value = getattr(plan.spec if hasattr(plan.spec, first) else plan.train, first)
+    for deeper in rest:
+        value = value[deeper] if isinstance(value, Mapping) else getattr(value, deeper)
+    return value
+
+
+def shown(value: Any) -> str:
+    """Return a setting as people write it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
+    if isinstance(value, tuple):
+        return " × ".join(map(str, value))
+    if hasattr(value, "rule"):  # an intensity rule
+        span = f" {value.low:g} to {value.high:g}" if value.rule == "window" else ""
+        return f"{value.rule}{span}"
+    return "none" if value in (None, "") else str(value)
+
+
+def print_models(facts: Sequence[ModelFacts]) -> None:
+    """Print what each network costs."""
+    table = Table(title="Networks that can be trained (--model)", title_justify="left")
+    for name, justify in (
+        ("network", "left"),
+        ("task", "left"),
+        ("image", "right"),
+        ("parameters, M", "right"),
+        ("GFLOPs", "right"),
+        ("training, MB", "right"),
+    ):
+        table.add_column(name, justify="right" if justify == "right" else "left")
+    for one in facts:
+        table.add_row(
+            one.name,
+            one.task,
+            "×".join(str(n) for n in one.input_size if n > 1),
+            f"{one.parameters / 1e6:.1f}",
+            f"{one.gflops:.1f}",
+            f"{one.weights_mb + one.activations_mb:,.0f}",
+        )
+    Console().print(table)
+    Console().print(
+        "Per image and forward pass. Training: weights and the maps that are kept, batch of 1."
+    )

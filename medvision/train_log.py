@@ -1,4 +1,5 @@
-"""What a training says while it runs: log.csv, and TensorBoard scalars and pictures."""
+"""What a training says while it runs: log.csv, and TensorBoard scalars, curves and
+pictures."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from medvision.dataset import Case, read_case
-from medvision.evaluate import evaluate, mean_dice
+from medvision.dataset import Case, read_case, read_images
 from medvision.predictor import Predictor
-from medvision.render import overlay_png
+from medvision.render import overlay_png, scores_png
+from medvision.scores import ClassScore, Score, figures
 
 LOG = "log.csv"
 EVERY = 10  # steps between two lines
@@ -21,45 +22,66 @@ PICTURES = 2  # validation cases drawn
 
 
 class TrainingLog:
-    """Append to the records of a run folder."""
+    """Append to the records of a run folder; a process that is not the first keeps none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LOG
-        self.board = SummaryWriter(folder / "tensorboard")
+        self.board = SummaryWriter(folder / "tensorboard") if first else None
         self.started = time.monotonic() - seconds_before(self.path)
         self.losses: list[float] = []
 
     def step(self, step: int, loss: float, rate: float) -> None:
         """Note one training step; every tenth is written, with the mean loss since the last."""
         self.losses.append(loss)
-        if step % EVERY:
+        if step % EVERY or self.board is None:
             return
         mean, self.losses = float(np.mean(self.losses)), []
         self.board.add_scalar("loss/train", mean, step)
         self.board.add_scalar("learning_rate", rate, step)
         self._append(step, "loss", mean)
 
-    def validate(self, step: int, predictor: Predictor, cases: Sequence[Case]) -> None:
-        """Score some validation cases, and draw the first of them."""
-        scores = evaluate(predictor, cases, show=False)
-        for name in predictor.spec.class_names:
-            value = mean_dice(scores, name)
-            self.board.add_scalar(f"dice/{name}", value, step)
-            self._append(step, f"dice_{name}", value)
+    def validate(
+        self, step: int, scores: Sequence[Score], predictor: Predictor, cases: Sequence[Case]
+    ) -> None:
+        """Note the scores of validation cases, and draw the first of them.
+
+        A classification gets a precision-recall curve of each class, too.
+        """
+        if self.board is None:
+            return
+        for name, value in figures(scores).items():
+            self.board.add_scalar(f"validation/{name}", value, step)
+            self._append(step, name.replace("/", "_"), value)
+        classes = [s for s in scores if isinstance(s, ClassScore)]
+        for name in predictor.spec.class_names if classes else ():
+            truth = np.array([s.truth == name for s in classes])
+            self.board.add_pr_curve(name, truth, np.array([s.scores[name] for s in classes]), step)
         for case in cases[:PICTURES]:
-            study, truth = read_case(case, predictor.spec)
-            found = predictor.predict(study).mask
-            reference = next(iter(study.volumes.values()))
-            for kind, mask in (("truth", truth), ("found", found)):
-                picture = overlay_png(reference, mask, predictor.spec.class_names)
-                tag = f"{case.case_id}/{kind}"
-                self.board.add_image(tag, np.asarray(picture), step, dataformats="HWC")
+            self._draw(step, predictor, case)
         self.board.flush()
+
+    def _draw(self, step: int, predictor: Predictor, case: Case) -> None:
+        assert self.board is not None
+        names = predictor.spec.class_names
+        if predictor.spec.task == "segmentation":
+            study, truth = read_case(case, predictor.spec)
+            reference, found = next(iter(study.volumes.values())), predictor.predict(study).mask
+            pictures = {"truth": overlay_png(reference, truth, names)}
+            if found is not None:
+                pictures["found"] = overlay_png(reference, found, names)
+        else:
+            study = read_images(case, predictor.spec)
+            reference, scores = next(iter(study.volumes.values())), predictor.predict(study).scores
+            pictures = {"found": scores_png(reference, scores or {}, f"is {case.label}")}
+        for kind, picture in pictures.items():
+            tag = f"{case.case_id}/{kind}"
+            self.board.add_image(tag, np.asarray(picture), step, dataformats="HWC")
 
     def close(self) -> None:
         """Finish writing."""
-        self.board.close()
+        if self.board is not None:
+            self.board.close()
 
     def _append(self, step: int, what: str, value: float) -> None:
         new = not self.path.exists()

@@ -7,8 +7,8 @@ grid, and the others are sampled on it. Knows nothing of files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,12 +28,13 @@ from medvision.geometry import (
     to_voxel,
     to_world,
 )
-from medvision.spec import Intensity, ModelSpec
+from medvision.spec import InputSpec, Intensity, ModelSpec
 from medvision.volume import Volume, same_grid
 
 SPACING_TOLERANCE = 0.02  # relative; closer than this a grid is taken as it is
 MAX_SAMPLES = 4_000_000  # voxels that intensity statistics are taken from
 SLAB = 32  # planes resampled at once, to bound the memory of coordinates
+MIN_SIGMA = 0.2  # voxels; a narrower Gaussian changes nothing
 PROBES = 48  # voxels a side that overlap is measured at
 ENOUGH = 0.5  # share of the reference that an input must cover to pass in silence
 
@@ -66,42 +67,67 @@ def preprocess(
     """Bring the inputs of one study onto the model's grid and intensity scale.
 
     Each is scaled on its own grid first. The reference, the first of `spec.inputs`, makes the
-    model's grid; the others are sampled on it linearly, their borders repeated beyond them.
+    model's grid; the others are sampled on it linearly, their borders repeated beyond them. What
+    is finer than the model's grid is smoothed before it is sampled.
 
     Raises
     ------
     SpecError
-        When an input is missing, empty of information (constant, or no finite voxel), or has
-        several channels.
+        When an input is missing, empty of information (constant, or no finite voxel), has other
+        channels than the model takes, or slices where a 2D classification wants a picture.
     GeometryError
         When an input lies outside the reference.
     """
-    volumes = spec.feed(volumes)
+    volumes = {name: laid_flat(volume, spec) for name, volume in spec.feed(volumes).items()}
     reference, *others = volumes.values()
     warn_of_gaps(volumes)  # for the error: who shows warnings asks for them
     grid, exact = model_grid(reference, spec)
     channels = []
-    for name, volume in volumes.items():
+    for one in spec.inputs:
+        volume = volumes[one.name]
         upright = volume.reoriented(spec.orientation)
         array = np.ascontiguousarray(upright.array, dtype=np.float32)
         try:
-            check_one_channel(volume)
-            scaled = scale_intensity(torch.from_numpy(array).to(device), spec.intensity)
+            check_shape(volume, one, spec)
+            scaled = scale_intensity(torch.from_numpy(array).to(device), one.intensity)
         except SpecError as error:
-            raise SpecError(f"{name}: {error}" if others else str(error)) from None
+            raise SpecError(f"{one.name}: {error}" if others else str(error)) from None
         if not (exact and same_grid(volume, reference)):
-            scaled = resample(scaled, upright.affine, grid)
+            scaled = resample(antialias(scaled, upright.affine, grid), upright.affine, grid)
         channels.append(scaled)
     return Prepared(torch.cat(channels), grid, Grid(reference.shape, reference.affine), exact)
 
 
-def check_one_channel(volume: Volume) -> None:
-    """Raise `SpecError` for a volume of several channels."""
-    if volume.array.shape[0] != 1:
+def laid_flat(volume: Volume, spec: ModelSpec) -> Volume:
+    """Return a picture in the plane that a 2D classification looks at, its rows and columns kept.
+
+    Where a picture lies in the patient is a guess (films coronal, DICOM without a place axial), and
+    says nothing of what it shows; any other volume is returned as it is.
+    """
+    if spec.task != "classification" or spec.dims == 3 or volume.shape[2] != 1:
+        return volume
+    if volume.reoriented(spec.orientation).shape[2] == 1:
+        return volume
+    order, flips = reorientation(np.eye(4), spec.orientation)
+    plane = reoriented_affine(np.eye(4), (1, 1, 1), order, flips) @ np.diag([*volume.spacing, 1.0])
+    return replace(volume, affine=check_affine(plane))
+
+
+def check_shape(volume: Volume, one: InputSpec, spec: ModelSpec) -> None:
+    """Raise `SpecError` for a volume of other channels than the input's, or slices in excess."""
+    found = volume.array.shape[0]
+    if found != one.channels:
+        takes = "one channel" if one.channels == 1 else "a color picture (RGB)"
         raise SpecError(
-            f"The model takes one channel; this image has {volume.array.shape[0]} "
+            f"The model takes {takes}; this image has {found} channel(s) "
             f"({volume.info.channels or 'unnamed'}). "
-            "Write the one that is meant to a file of its own: save_nifti."
+            "Write what is meant to a file of its own: save_nifti."
+        )
+    slices = volume.reoriented(spec.orientation).shape[2]
+    if spec.task == "classification" and spec.dims == 2 and slices > 1:
+        raise SpecError(
+            f"The model takes one picture; this scan has {slices} slices along its third axis "
+            f"({spec.orientation}). Cut the one that is meant out of it (--box)."
         )
 
 
@@ -157,8 +183,11 @@ def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
     """Return the model's grid for a scan, and whether it needs no interpolation.
 
     A scan tilted by more than `spec.max_obliquity` gets a grid along the world's axes that holds
-    it whole; any other keeps its own axes, resized to the model's spacing.
+    it whole; any other keeps its own axes, resized to the model's spacing. A model without a
+    spacing gets a grid of `spec.roi_size` around the scan's center.
     """
+    if spec.spacing is None:
+        return fitted_grid(volume.reoriented(spec.orientation), spec)
     spacing = np.asarray(spec.spacing)
     if obliquity_degrees(volume.affine) > spec.max_obliquity:
         world = to_world(volume.affine, corners(volume.shape))  # (8, 3) mm
@@ -180,6 +209,63 @@ def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
     i, j, k = (max(1, round(n * float(r))) for n, r in zip(upright.shape, ratio, strict=True))
     affine = check_affine(resized_affine(upright.affine, upright.shape, (i, j, k)))
     return Grid((i, j, k), affine), False
+
+
+def fitted_grid(upright: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
+    """Return the grid of `spec.roi_size` that shows a scan as `spec.fit` says, in square voxels.
+
+    In 2D every plane of the scan is kept.
+    """
+    roi = np.array(spec.roi_size)
+    spacing, shape = np.asarray(upright.spacing), np.asarray(upright.shape)
+    steps = (shape * spacing / roi)[: spec.dims]
+    step = np.full(3, steps.min() if spec.fit == "crop" else steps.max())
+    if spec.dims == 2:
+        roi[2], step[2] = shape[2], spacing[2]
+    affine = np.eye(4)
+    affine[:3, :3] = upright.affine[:3, :3] / spacing * step
+    center = to_world(upright.affine, (shape - 1) / 2)
+    affine[:3, 3] = center - affine[:3, :3] @ ((roi - 1) / 2)
+    i, j, k = (int(n) for n in roi)
+    exact = (i, j, k) == upright.shape and bool(np.allclose(step, spacing, rtol=1e-6))
+    return Grid((i, j, k), upright.affine if exact else check_affine(affine)), exact
+
+
+def antialias(image: Tensor, affine: Affine, grid: Grid) -> Tensor:
+    """Smooth (C, I, J, K) voxels that are finer than those of `grid`, before they are sampled.
+
+    A Gaussian whose width at half height makes up for the difference (Cardoso et al., MICCAI
+    2015); a voxel that is as coarse as the grid's or coarser stays as it is.
+    """
+    step = np.linalg.inv(affine)[:3, :3] @ grid.affine[:3, :3]  # new index → old index
+    factor = np.linalg.norm(step, axis=1)
+    sigmas = np.sqrt(np.maximum(factor**2 - 1, 0)) / (2 * np.sqrt(2 * np.log(2)))
+    return gaussian_blur(image, [float(s) if s > MIN_SIGMA else 0.0 for s in sigmas])
+
+
+def gaussian_blur(image: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """Blur (C, I, J, K) by a Gaussian of `sigmas` voxels along I, J, K, borders repeated."""
+    for axis, sigma in enumerate(sigmas):
+        if sigma <= 0 or image.shape[1 + axis] == 1:
+            continue
+        reach = max(1, round(3 * sigma))
+        weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+        shape, pad = [1, 1, 1, 1, 1], [0] * 6
+        shape[2 + axis] = len(weights)
+        pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = reach
+        padded = F.pad(image[:, None], pad, mode="replicate")
+        weights = (weights / weights.sum()).reshape(shape).to(image.device)
+        image = F.conv3d(padded, weights)[:, 0]
+    return image
+
+
+def center_window(image: Tensor, roi_size: Sequence[int]) -> Tensor:
+    """Return the window of `roi_size` at the center of (C, I, J, K), borders repeated beyond."""
+    for axis, side in enumerate(roi_size, start=1):
+        start = (image.shape[axis] - side) // 2
+        index = torch.arange(start, start + side, device=image.device)
+        image = image.index_select(axis, index.clamp(0, image.shape[axis] - 1))
+    return image
 
 
 def scale_intensity(image: Tensor, rule: Intensity) -> Tensor:

@@ -48,6 +48,26 @@ BRAIN = trained(
 )
 
 
+def shape(value=255, size=8, side=32):
+    array = np.zeros((1, side, side, side), np.uint8)
+    array[0, 4 : 4 + size, 4 : 4 + size, 4:10] = value
+    return Volume(array, np.eye(4), SeriesInfo())
+
+
+SHAPES = trained(
+    [shape(size=size) for size in (6, 8, 10)],
+    ModelSpec(
+        name="adrenal",
+        task="classification",
+        architecture="cnn3d",
+        class_names=("normal", "hyperplasia"),
+        spacing=None,
+        roi_size=(32, 32, 32),
+        inputs=(InputSpec(intensity=Intensity("window", low=0, high=255)),),
+    ),
+)
+
+
 def told(volume, spec):
     return unlike_training({"image": volume}, spec)
 
@@ -93,6 +113,48 @@ def test_a_ct_slice_is_no_radiograph():
     assert spacing == "a voxel size of 0.7 × 5 × 0.7 mm: trained on pictures without one"
     assert "extent 512 pixels wide: trained on 28 pixels" in others
     assert others[-1].startswith("median intensity -60")
+
+
+def test_a_gray_image_is_no_shape():
+    gray = RANDOM.normal(40, 60, (1, 32, 32, 32))
+    masked = gray.clip(1) * (shape().array > 0)  # all but the organ is cut away
+    assert told(shape(size=7), SHAPES) == []
+    for array in (gray, masked):
+        first, second, *_ = told(Volume(array, np.eye(4), SeriesInfo()), SHAPES)
+        assert first == FORCED
+        assert second == "gray values: trained on shapes of two values alone, as in a mask"
+
+
+def test_a_mask_of_ones_is_black_where_shapes_were_255():
+    assert told(shape(value=1), SHAPES) == [FORCED, "highest value 1: trained on 255"]
+    scaled = replace(SHAPES, inputs=(InputSpec(intensity=Intensity("zscore")),))
+    assert told(shape(value=1), scaled) == []  # the network sees the same
+
+
+def test_a_mask_is_no_gray_image():
+    columns = np.arange(28)[:, None, None] > 12
+    mask = Volume(np.uint8(200 * columns)[None].repeat(28, axis=2), AS_PICTURES, picture().info)
+    assert "no more than two values, as in a mask: trained on gray images" in told(mask, X_RAY)
+    assert not [w for w in told(picture(level=230), X_RAY) if "mask" in w]  # overexposed
+
+
+def test_a_fingerprint_of_before_tells_nothing_of_values():
+    old = replace(SHAPES.fingerprint, saturated=(0.0, 1.0), peak=None)
+    assert told(shape(value=1), replace(SHAPES, fingerprint=old)) == []
+    text = SHAPES.to_json()
+    assert ModelSpec.from_json(text) == SHAPES
+    for line in ('"saturated"', '"peak"'):
+        start = text.index(line)
+        text = text[:start].rstrip().rstrip(",") + text[text.index("]", start) + 1 :]
+    assert ModelSpec.from_json(text).fingerprint == old
+
+
+def test_values_beyond_the_window_are_cut_off_anyway():
+    metal = scan()
+    metal.array[0, 0, 0, 0] = 30_000
+    window = (InputSpec(intensity=Intensity("window", low=-100, high=250)),)
+    model = trained([metal], replace(BRAIN, inputs=window))
+    assert not [w for w in told(scan(), model) if "highest" in w]
 
 
 def test_a_picture_is_no_scan_and_its_pixels_no_millimeters():

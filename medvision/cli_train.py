@@ -1,0 +1,243 @@
+"""The commands that make models and judge them: plan, train, evaluate, models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from medvision.plan_file import Plan
+    from medvision.spec import Task
+
+Cases = Annotated[
+    Path, typer.Argument(help="cases.csv: case_id, image, mask or label, split, group.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
+TaskName = Annotated[
+    str, typer.Option("--task", help="segmentation or classification. Default: what has a column.")
+]
+Classes = Annotated[
+    str,
+    typer.Option(
+        help="Names of labels 1, 2, … of masks, comma-separated. Of labels, the classes in the "
+        "order they shall have; default: alphabetic."
+    ),
+]
+Architecture = Annotated[str, typer.Option(help="Network; `medvision models` lists them.")]
+ModelName = Annotated[str, typer.Option(help="Name of the model. Default: that of the folder.")]
+Modality = Annotated[
+    str, typer.Option(help="CT or MR, where the files do not say it. CT is windowed in HU.")
+]
+Width = Annotated[int, typer.Option(min=4, help="Channels of a U-Net's first stage.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any setting of a plan, as NAME=VALUE: learning_rate=0.001, roi_size=64,64,64, "
+        "augment.mirror=RAS. May be given more than once.",
+    ),
+]
+
+
+def add_training_commands(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    for command in (plan, train, evaluate, models):
+        app.command()(command)
+
+
+def plan(
+    cases: Cases,
+    out: Annotated[Path, typer.Option(help="The plan.json to write.")] = Path("plan.json"),
+    task: TaskName = "",
+    classes: Classes = "",
+    model: Architecture = "",
+    name: ModelName = "",
+    modality: Modality = "",
+    width: Width = 32,
+    settings: Settings = None,
+    quiet: Quiet = False,
+) -> None:
+    """Look at the data and plan a model: what to train, how, and a line of reason for each.
+
+    The file can be edited, and is what `medvision train --plan` takes.
+
+    Examples:
+
+      medvision plan cases.csv --classes liver,tumor --modality CT
+
+      medvision plan cases.csv --model resnet50_3d --set steps=5000 --out plan.json
+    """
+    from medvision.plan_file import with_settings, write_plan
+    from medvision.tables import print_plan
+
+    found = make_plan(cases, task, classes, model, name, modality, width, not quiet)
+    found = with_settings(found, settings or ())
+    write_plan(found, out)
+    if not quiet:
+        print_plan(found)
+        typer.echo(f"Next: medvision train {cases} --plan {out} --out runs/{found.spec.name}")
+
+
+def train(
+    cases: Cases,
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", help="What `medvision plan` wrote. Default: it is planned now."),
+    ] = None,
+    task: TaskName = "",
+    classes: Classes = "",
+    model: Architecture = "",
+    name: ModelName = "",
+    modality: Modality = "",
+    width: Width = 32,
+    settings: Settings = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start-from",
+            help="Weights to begin with: a model folder, MedicalNet's or a 2D network's checkpoint.",
+        ),
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Cross-validate: groups are split into this many folds. 0 trains on all."
+        ),
+    ] = 0,
+    fold: Annotated[int | None, typer.Option(min=0, help="Only this fold, counted from 0.")] = None,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on with what lies in --out.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model: a model folder that `medvision predict --model` takes.
+
+    Plans from the data first, unless a plan is given. Ctrl-C saves; --resume goes on.
+    Watch it with: tensorboard --logdir RUN
+
+    Examples:
+
+      medvision train cases.csv --classes anterior,posterior --out runs/hippocampus
+
+      medvision train cases.csv --plan plan.json --folds 5 --out runs/cv --resume
+
+      medvision train cases.csv --model resnet18_3d --set steps=2000 --set keep=best --out runs/x
+
+      torchrun --nproc-per-node=2 -m medvision train cases.csv --plan plan.json --out runs/x
+    """
+    from medvision.errors import require_extra
+
+    require_extra("lightning_fabric", "train", "Training")
+    require_extra("tensorboard", "train", "Training")
+    from medvision.cross_validation import fold_table, train_folds
+    from medvision.plan_file import PLAN, read_plan, with_settings, write_plan
+    from medvision.tables import print_plan
+
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first speaks
+    if resume and plan_file is None and (out / PLAN).is_file():
+        plan_file = out / PLAN
+    if plan_file is not None:
+        if task or classes or model or name or modality:
+            raise typer.BadParameter("a plan already says task, classes, model, name and modality.")
+        chosen = read_plan(plan_file)
+    else:
+        title = name or out.resolve().name
+        chosen = make_plan(cases, task, classes, model, title, modality, width, not quiet)
+    chosen = with_settings(chosen, settings or ())
+    if not quiet:
+        print_plan(chosen)
+    write_plan(chosen, out / PLAN)
+    runs = train_folds(
+        cases,
+        out,
+        chosen,
+        folds=folds,
+        only_fold=fold,
+        device=device,
+        resume=resume,
+        show=not quiet,
+        start=start,
+    )
+    if not quiet:
+        typer.echo(fold_table(runs))
+        typer.echo("Model folders: " + ", ".join(str(run.model) for run in runs))
+
+
+def make_plan(
+    cases: Path,
+    task: str,
+    classes: str,
+    model: str,
+    name: str,
+    modality: str,
+    width: int,
+    show: bool,
+) -> Plan:
+    """Plan from a table of cases, with options as they came from the command line."""
+    from medvision.cross_validation import plan_cases
+    from medvision.spec import TASKS
+
+    if task and task not in TASKS:
+        raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.")
+    return plan_cases(
+        cases,
+        task=cast("Task", task) if task else None,
+        class_names=tuple(c.strip() for c in classes.split(",") if c.strip()),
+        name=name,
+        architecture=model,
+        modality=modality,
+        width=width,
+        show=show,
+    )
+
+
+def evaluate(
+    cases: Cases,
+    model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")],
+    out: Annotated[Path, typer.Option(help="CSV to write, a row a case (and structure).")],
+    split: Annotated[str, typer.Option(help="Only rows of this split, such as test.")] = "",
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Hold a model against the truth: Dice, HD95 and volume error of masks, AUC of classes.
+
+    Example:
+
+      medvision evaluate cases.csv --model hippocampus --out metrics.csv
+    """
+    from medvision.dataset import read_cases
+    from medvision.evaluate import evaluate as score_cases
+    from medvision.predictor import load_predictor
+    from medvision.scores import score_table, write_scores
+
+    predictor = load_predictor(model, device)
+    chosen = read_cases(cases, (split,) if split else (), predictor.spec.task)
+    scores = score_cases(predictor, chosen, not quiet)
+    write_scores(scores, out)
+    if not quiet:
+        typer.echo(score_table(scores))
+
+
+def models() -> None:
+    """List the models that ship with medvision, and the networks that can be trained."""
+    from medvision.checkpoint import CARD, load_spec
+    from medvision.model_table import describe_models
+    from medvision.tables import print_models
+    from medvision.zoo import bundled_models
+
+    for name, folder in bundled_models().items():
+        spec = load_spec(folder)
+        typer.echo(
+            f"{name}: {spec.task}, {spec.architecture}, {', '.join(spec.class_names)}; "
+            f"card: {folder / CARD}"
+        )
+    print_models(describe_models())

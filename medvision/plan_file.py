@@ -1,0 +1,98 @@
+"""A plan as a JSON file that a person can read and edit: what to train, how, and why so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from medvision.errors import SpecError
+from medvision.files import write_text
+from medvision.spec import ModelSpec, build_dataclass
+from medvision.train_config import TrainConfig
+
+PLAN = "plan.json"
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and how, and why so.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    train : TrainConfig
+    reasons : mapping of str to str
+        One line for each decision, by the name of the setting.
+    """
+
+    spec: ModelSpec
+    train: TrainConfig
+    reasons: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Return the plan as indented JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_plan(plan: Plan, path: Path) -> Path:
+    """Write a plan."""
+    return write_text(path, plan.to_json())
+
+
+def read_plan(path: Path) -> Plan:
+    """Read what `write_plan` wrote, and a person may have edited.
+
+    Raises
+    ------
+    SpecError
+        When it is no plan; it names the file and the setting.
+    """
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        return build_dataclass(Plan, data)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path} is no plan: {error}.") from None
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def with_settings(plan: Plan, settings: Sequence[str]) -> Plan:
+    """Return a plan with settings replaced, each given as ``name=value``.
+
+    Names are those of `TrainConfig` and `ModelSpec`, with dots for what lies inside
+    (``augment.mirror=RAS``); values are JSON, plain text, or numbers with commas
+    (``roi_size=64,64,64``).
+
+    Raises
+    ------
+    SpecError
+        For a setting that is not there, or does not fit.
+    """
+    data: dict[str, Any] = asdict(plan)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        first, *rest = name.strip().split(".")
+        homes = {f.name: "train" for f in fields(TrainConfig)}
+        homes |= {f.name: "spec" for f in fields(ModelSpec)}
+        if not equals or first not in homes:
+            raise SpecError(f"No setting {setting!r}. Known: {', '.join(sorted(homes))}.")
+        place, last = data[homes[first]], first
+        for deeper in rest:
+            if not isinstance(place[last], dict):
+                raise SpecError(f"{setting!r}: {last} holds no settings of its own.")
+            place, last = place[last], deeper
+        place[last] = value_of(text.strip())
+        data["reasons"][name.strip()] = "as asked for"
+    return build_dataclass(Plan, json.loads(json.dumps(data)))
+
+
+def value_of(text: str) -> Any:
+    """Read a value from the command line."""
+    for candidate in (text, f"[{text}]" if "," in text else text):
+        try:
+            return json.loads(candidate)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,176 @@
+"""What an evaluation found, a row a case: to a CSV, to a table, to the figures training looks at.
+
+Knows nothing of models; `evaluate` fills it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvision.files import atomic_path
+from medvision.metrics import auc
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """Agreement of one structure in one case."""
+
+    case_id: str
+    structure: str
+    dice: float
+    hd95_mm: float  # NaN when the structure is absent on either side
+    truth_ml: float
+    error_ml: float  # found minus truth
+
+    def row(self) -> dict[str, Any]:
+        """Return what a CSV holds."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """What a classification said of one case, and what is true."""
+
+    case_id: str
+    truth: str
+    scores: Mapping[str, float]  # class → probability
+
+    @property
+    def predicted(self) -> str:
+        """The likeliest class."""
+        return max(self.scores, key=lambda name: self.scores[name])
+
+    def row(self) -> dict[str, Any]:
+        """Return what a CSV holds."""
+        shares = {f"{name}_probability": share for name, share in self.scores.items()}
+        return {
+            "case_id": self.case_id,
+            "truth": self.truth,
+            "predicted": self.predicted,
+            **shares,
+        }
+
+
+Score = MaskScore | ClassScore
+
+
+def write_scores(scores: Sequence[Score], path: Path) -> Path:
+    """Write one row a case, and of masks one a case and structure."""
+    rows = [score.row() for score in scores]
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["case_id"])
+        writer.writeheader()
+        for row in rows:
+            digits = 4 if "structure" in row else 6
+            writer.writerow(
+                {k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()}
+            )
+    return path
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read what `write_scores` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [score_of(row) for row in csv.DictReader(file)]
+
+
+def score_of(row: Mapping[str, str]) -> Score:
+    """Return the score that a row of a CSV holds."""
+    if "structure" in row:
+        numbers = {f.name: float(row[f.name]) for f in fields(MaskScore)[2:]}
+        return MaskScore(row["case_id"], row["structure"], **numbers)
+    end = "_probability"
+    shares = {k.removesuffix(end): float(v) for k, v in row.items() if k.endswith(end)}
+    return ClassScore(row["case_id"], row["truth"], shares)
+
+
+def figures(scores: Sequence[Score]) -> dict[str, float]:
+    """Return the figures to watch, the first being the one that training selects by.
+
+    Of masks the mean Dice and that of each structure; of classes the AUC and the accuracy, and
+    where the cases lack a class, so that there is no AUC, the negative log-likelihood's negative.
+    """
+    masks = [s for s in scores if isinstance(s, MaskScore)]
+    if masks:
+        names = dict.fromkeys(s.structure for s in masks)
+        each = {f"dice/{name}": mean_dice(masks, name) for name in names}
+        return {"dice": float(np.mean(list(each.values()))), **each}
+    truth, shares = arrays([s for s in scores if isinstance(s, ClassScore)])
+    right = float((shares.argmax(axis=1) == truth).mean())
+    likely = float(np.log(shares[np.arange(len(truth)), truth].clip(1e-12)).mean())
+    area = auc(truth, shares)
+    known = {} if np.isnan(area) else {"auc": area}
+    return {**known, "log_likelihood": likely, "accuracy": right}
+
+
+def arrays(scores: Sequence[ClassScore]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the true class numbers (M,) and the probabilities (M, N)."""
+    names = list(scores[0].scores)
+    truth = np.array([names.index(s.truth) for s in scores])
+    return truth, np.array([[s.scores[name] for name in names] for s in scores])
+
+
+def mean_dice(scores: Sequence[Score], structure: str) -> float:
+    """Return the mean Dice of one structure."""
+    found = [s.dice for s in scores if isinstance(s, MaskScore) and s.structure == structure]
+    return float(np.mean(found))
+
+
+def score_table(scores: Sequence[Score]) -> str:
+    """Return a Markdown table: of masks means (± standard deviations over cases) per structure,
+    of classes AUC and accuracy, and the share of each class that was found.
+    """
+    masks = [s for s in scores if isinstance(s, MaskScore)]
+    classes = [s for s in scores if isinstance(s, ClassScore)]
+    return mask_table(masks) if masks else class_table(classes)
+
+
+def mask_table(scores: Sequence[MaskScore]) -> str:
+    """Return the table of a segmentation."""
+    lines = [
+        "| structure | cases | Dice | HD95, mm | volume error, ml | absolute, ml |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(s.structure for s in scores):
+        rows = [s for s in scores if s.structure == name]
+        overlap = np.array([s.dice for s in rows])
+        far = np.array([s.hd95_mm for s in rows])
+        far = far[~np.isnan(far)]
+        error = np.array([s.error_ml for s in rows])
+        distance = f"{far.mean():.2f}" if far.size else "–"
+        lines.append(
+            f"| {name} | {len(rows)} | {overlap.mean():.4f} ± {overlap.std():.4f} "
+            f"| {distance} | {error.mean():+.3f} | {np.abs(error).mean():.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def class_table(scores: Sequence[ClassScore]) -> str:
+    """Return the table of a classification."""
+    truth, shares = arrays(scores)
+    found, names = shares.argmax(axis=1), list(scores[0].scores)
+    right = found == truth
+    recalls = [float(right[truth == c].mean()) for c in range(len(names)) if (truth == c).any()]
+    area = auc(truth, shares)
+    lines = [
+        "| cases | AUC | accuracy | balanced accuracy |",
+        "|---|---|---|---|",
+        f"| {len(scores)} | {'–' if np.isnan(area) else f'{area:.4f}'} | {right.mean():.4f} "
+        f"| {np.mean(recalls):.4f} |",
+        "",
+        "| class | cases | of these found | of those found, right |",
+        "|---|---|---|---|",
+    ]
+    for number, name in enumerate(names):
+        mine, said = truth == number, found == number
+        recall = f"{right[mine].mean():.4f}" if mine.any() else "–"
+        precision = f"{right[said].mean():.4f}" if said.any() else "–"
+        lines.append(f"| {name} | {mine.sum()} | {recall} | {precision} |")
+    return "\n".join(lines)

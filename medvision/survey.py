@@ -1,0 +1,140 @@
+"""What the cases of a table look like: sizes, spacing, values, classes. One read of each file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvision.dataset import Case, name_case, read_case, read_images, refuse
+from medvision.errors import CasesError, MedvisionError
+from medvision.fingerprint import Facts, facts_of
+from medvision.progress import track
+from medvision.spec import ModelSpec
+from medvision.volume import Volume
+
+SAMPLES = 10_000  # voxels of each case that intensities are judged by
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one input looks like over all cases.
+
+    `values` holds (V,) voxels: of a segmentation those inside a structure, else any.
+    """
+
+    modalities: Collection[str]
+    channels: int
+    pictures: bool  # 8-bit without a voxel size
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The cases of a table; sizes are those of the reference, along the model's axes.
+
+    `spacing` (M, 3) in mm, `shape` (M, 3) in voxels; `counts` holds the cases of each class, or
+    those that have each structure, and `voxels` the structures' share of all voxels.
+    """
+
+    facts: Sequence[Facts]
+    looks: Mapping[str, Look]
+    spacing: NDArray[np.float64]
+    shape: NDArray[np.int64]
+    spacing_known: bool
+    counts: Mapping[str, int]
+    voxels: Mapping[str, float]
+
+
+def survey(
+    cases: Sequence[Case], blank: ModelSpec, modality: str = "", show: bool = True
+) -> Survey:
+    """Read every case, and return what a plan needs to know.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    blank : ModelSpec
+        Task, inputs, classes and orientation count.
+    modality : str
+        Of files that do not say it.
+    show : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    CasesError
+        Naming every case that cannot be used; or when pictures and scans are mixed.
+    """
+    if not cases:
+        raise CasesError("There are no cases to plan a model from.")
+    facts, known, shapes, problems = [], Counter[bool](), [], []
+    found: dict[str, list[tuple[str, int, bool, NDArray[np.float64]]]] = {}
+    counts: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
+    inside: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
+    for case in track(cases, "Plan", len(cases), show):
+        try:
+            if blank.task == "segmentation":
+                study, mask = read_case(case, blank)
+                labels = np.bincount(mask.array.ravel(), minlength=blank.outputs)[1:]
+                for name, count in zip(blank.class_names, labels, strict=True):
+                    counts[name] += bool(count)
+                    inside[name] += int(count)
+            else:
+                study, mask = read_images(case, blank), None
+                counts[case.label] += 1
+        except MedvisionError as error:
+            problems.append(name_case(case, error))
+            continue
+        reference = next(iter(study.volumes.values()))
+        upright = reference.reoriented(blank.orientation)
+        facts.append(facts_of(reference, blank))
+        shapes.append(upright.shape)
+        known[reference.info.spacing_known] += 1
+        for name, volume in study.volumes.items():
+            found.setdefault(name, []).append(
+                (
+                    volume.info.modality or modality,
+                    volume.array.shape[0],
+                    volume.array.dtype == np.uint8 and not volume.info.spacing_known,
+                    sample(volume, mask),
+                )
+            )
+    refuse(problems)
+    if len(known) > 1:
+        raise CasesError(
+            f"{known[True]} cases have a voxel size and {known[False]} are pictures without one: "
+            "train on one kind."
+        )
+    looks = {name: look_of(name, rows) for name, rows in found.items()}
+    total = sum(int(np.prod(shape)) for shape in shapes)
+    return Survey(
+        facts=facts,
+        looks=looks,
+        spacing=np.array([f.spacing_mm for f in facts]),
+        shape=np.array(shapes),
+        spacing_known=bool(known[True]),
+        counts=dict(counts),
+        voxels={name: count / total for name, count in inside.items()},
+    )
+
+
+def sample(volume: Volume, mask: Volume | None) -> NDArray[np.float64]:
+    """Return some voxels: of those inside the mask where there is one on the same grid."""
+    values = volume.array
+    if mask is not None and mask.shape == volume.shape:
+        values = values[:, mask.array[0] > 0]
+    flat = values.ravel()
+    return flat[:: max(1, flat.size // SAMPLES)].astype(np.float64)
+
+
+def look_of(name: str, rows: Sequence[tuple[str, int, bool, NDArray[np.float64]]]) -> Look:
+    """Sum up one input of all cases."""
+    modalities, channels, pictures, values = zip(*rows, strict=True)
+    if len(set(channels)) > 1:
+        kinds = ", ".join(f"{count} with {n}" for n, count in Counter(channels).items())
+        raise CasesError(f"{name}: the cases differ in channels: {kinds}. Make them all gray.")
+    return Look(set(modalities), int(channels[0]), all(pictures), np.concatenate(values))

@@ -1,0 +1,161 @@
+"""What a training must remember to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from medvision.errors import TrainingError
+from medvision.files import atomic_path
+from medvision.models import build_model
+from medvision.spec import ModelSpec
+from medvision.train_config import TrainConfig
+from medvision.transfer import freeze, load_weights, parameter_groups
+
+
+class TrainState:
+    """Network, averaged network and optimizer, the step they have reached, and the best so far.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    spec : ModelSpec
+    config : TrainConfig
+    start : Path, optional
+        Weights to begin with; see `medvision.transfer.load_weights`.
+    """
+
+    def __init__(
+        self, fabric: Fabric, spec: ModelSpec, config: TrainConfig, start: Path | None = None
+    ) -> None:
+        self.fabric, self.spec, self.config, self.step = fabric, spec, config, 0
+        network = build_model(spec)
+        self.transferred = load_weights(network, start) if start else None
+        freeze(network, config.freeze)
+        self.memory = memory_format(fabric, spec, config)
+        network.to(memory_format=self.memory)  # type: ignore[call-overload]
+        self.network = network
+        averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(
+            network, fabric.device, multi_avg_fn=averaging, use_buffers=True
+        )
+        groups = parameter_groups(
+            network, config.learning_rate, config.layer_decay, config.weight_decay
+        )
+        self.optimizer: Any
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        self.model, self.optimizer = fabric.setup(network, optimizer)
+        self.best: float | None = None  # figure of the best look at the validation cases
+        self.best_step = self.looks_since = 0
+        self.best_weights: dict[str, Tensor] = {}
+
+    def set_rate(self) -> float:
+        """Give the optimizer the learning rate of this step; returns that of the head."""
+        rate = learning_rate(self.step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
+        return rate
+
+    def note(self, figure: float) -> None:
+        """Note a look at the validation cases, and keep the weights if it is the best so far."""
+        self.looks_since += 1
+        if self.best is None or figure > self.best:
+            self.best, self.best_step, self.looks_since = figure, self.step, 0
+            state = self.average.module.state_dict()
+            self.best_weights = {name: value.detach().clone() for name, value in state.items()}
+
+    @property
+    def done(self) -> bool:
+        """Whether every step was taken, or patience is at its end."""
+        patience = self.config.patience
+        return self.step >= self.config.steps or 0 < patience <= self.looks_since
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return what becomes the model: the averaged weights, last or best."""
+        if self.config.keep == "best" and self.best_weights:
+            return self.best_weights
+        state: dict[str, Tensor] = self.average.module.state_dict()
+        return state
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file is whole or absent. Only the first process writes."""
+        if not self.fabric.is_global_zero:
+            return
+        with atomic_path(path) as part:
+            torch.save(
+                {
+                    "step": self.step,
+                    "network": self.network.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.fabric._precision.state_dict(),  # of 16-mixed
+                    "best": (self.best, self.best_step, self.looks_since),
+                    "best_weights": self.best_weights,
+                    "spec": self.spec.to_json(),
+                    "config": json.dumps(asdict(self.config)),
+                },
+                part,
+            )
+
+    def load(self, path: Path) -> None:
+        """Go on from a written state, when there is one.
+
+        Raises
+        ------
+        TrainingError
+            When it belongs to another spec or configuration.
+        """
+        if not path.exists():
+            return
+        try:
+            found = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(f"{path} cannot be read: {error}.") from None
+        mine = (self.spec.to_json(), json.dumps(asdict(self.config)))
+        if (found["spec"], found["config"]) != mine:
+            raise TrainingError(
+                f"{path} belongs to a run with other settings; name another folder."
+            )
+        self.step = found["step"]
+        self.network.load_state_dict(found["network"])
+        self.average.load_state_dict(found["average"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.fabric._precision.load_state_dict(found["scaler"])
+        self.best, self.best_step, self.looks_since = found["best"]
+        self.best_weights = found["best_weights"]
+
+
+def memory_format(fabric: Fabric, spec: ModelSpec, config: TrainConfig) -> torch.memory_format:
+    """Return the layout of feature maps that trains fastest.
+
+    Channels last, but for bfloat16 on a CPU, whose kernels are slower with it.
+    """
+    if fabric.device.type == "cpu" and config.precision != "32-true":
+        return torch.contiguous_format
+    return torch.channels_last if spec.dims == 2 else torch.channels_last_3d
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Rise linearly over the warm-up, then fall to zero, once a cycle.
+
+    Along a cosine, or as (1 - t) ** 0.9 (``poly``: Isensee et al., Nature Methods 2021). Each later
+    cycle has half the peak of the one before (warm restarts: Loshchilov & Hutter, ICLR 2017).
+    """
+    length = math.ceil(config.steps / config.cycles)
+    cycle, step = divmod(step, length)
+    peak, warm = config.learning_rate * 0.5**cycle, config.warmup * length
+    if step < warm:
+        return peak * (step + 1) / (warm + 1)
+    past = (step - warm) / (length - warm)
+    if config.schedule == "poly":
+        return float(peak * (1 - past) ** 0.9)
+    return peak * (1 + math.cos(math.pi * past)) / 2
