@@ -1,37 +1,17 @@
-"""cases.csv, folds and patches."""
+"""cases.csv and folds."""
 
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Generator
 
-from medvision.augment import Augment, random_intensity
-from medvision.checkpoint import load_model
-from medvision.dataset import (
-    Case,
-    Item,
-    Patches,
-    load_item,
-    load_items,
-    read_case,
-    read_cases,
-    split_folds,
-    write_cases,
-)
+from medvision.dataset import Case, read_case, read_cases, split_folds, write_cases
 from medvision.errors import CasesError
-from medvision.evaluate import mean_dice
-from medvision.geometry import to_world
-from medvision.metrics import dice
-from medvision.plan import plan
-from medvision.predictor import Predictor
-from medvision.spec import InputSpec, ModelSpec, TrainConfig
-from medvision.study import Study
-from medvision.train import train
+from medvision.items import load_item
+from medvision.spec import InputSpec, ModelSpec
 
 SPEC = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16))
 
@@ -111,27 +91,6 @@ def test_rows_of_other_splits_are_left_out(tmp_path):
         read_cases(write(tmp_path, rows[2:], "case_id,image,mask,split"), ("val", "x"))
 
 
-def test_every_unusable_case_is_named(tmp_path):
-    spec = ModelSpec("m", "segmentation", "unet3d", ("a",), (1, 1, 1), (8, 8, 8))
-    save(tmp_path / "i.nii", np.zeros((4, 4, 4, 2), np.int16))
-    save(tmp_path / "m.nii", np.zeros((4, 4, 4), np.uint8))
-    files = {"image": tmp_path / "i.nii"}
-    both = [Case(name, files, tmp_path / "m.nii", name) for name in ("one", "two")]
-    with pytest.raises(CasesError, match=r"one: .*\ntwo: "):
-        load_items(both, spec, show=False)
-
-
-def test_coarse_images_stay_where_their_labels_are():
-    """Sampled down and up again, a ramp is the same ramp: nothing has moved."""
-    only = Augment(gamma=0, bias=0, level=0, blur=0, coarse=1.0, noise=0)
-    ramp = torch.arange(40.0).expand(1, 36, 38, 40)
-    moved = [
-        (random_intensity(ramp, Generator().manual_seed(n), only) - ramp)[..., 8:32].mean()
-        for n in range(20)
-    ]
-    assert max(abs(float(m)) for m in moved) < 0.01
-
-
 def test_masks_must_fit_their_image(tmp_path):
     save(tmp_path / "i.nii", np.zeros((4, 4, 4), np.int16))
     save(tmp_path / "other.nii", np.zeros((4, 4, 4), np.int16), np.diag([1, 1, 2, 1]))
@@ -155,123 +114,3 @@ def test_no_group_is_ever_split(groups, folds, seed):
     for val in splits:
         inside = {groups[i] for i in val}
         assert inside.isdisjoint(g for i, g in enumerate(groups) if i not in val)
-
-
-def test_mask_follows_its_image_onto_the_model_grid(tmp_path):
-    affine = np.diag([-1.0, 1, 2, 1])
-    image = np.zeros((20, 22, 10), np.float32)
-    image[5:12, 6:15, 3:7] = 100
-    save(tmp_path / "i.nii", image + np.random.default_rng(0).random(image.shape), affine)
-    save(tmp_path / "m.nii", (image > 0).astype(np.uint8), affine)
-    item = load_item(Case("x", {"image": tmp_path / "i.nii"}, tmp_path / "m.nii", "g"), SPEC)
-    assert item.labels.shape == item.image.shape[1:] == (20, 22, 20)
-    bright = item.image[0] > 0.5 * (item.image.min() + item.image.max())
-    both = (bright & (item.labels == 1)).sum()
-    assert 2 * both / (bright.sum() + (item.labels == 1).sum()) > 0.97
-
-
-def item(seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.zeros(20, 24, 18, dtype=torch.uint8)
-    labels[4:12, 8:20, 5:14], labels[12:16, 8:20, 5:14] = 1, 2
-    image = labels.float()[None] * 2 + torch.randn(1, 20, 24, 18, generator=rng) * 0.01
-    return Item(f"case{seed}", image, labels)
-
-
-def test_a_patch_is_a_function_of_seed_and_index():
-    items = [item(0), item(1), item(2)]
-    one, two = (Patches(items, SPEC, Augment(), seed=4) for _ in range(2))
-    torch.randn(3)  # the global generator has no say
-    assert torch.equal(one[17]["image"], two[17]["image"])
-    assert not torch.equal(one[17]["image"], one[18]["image"])
-    assert not torch.equal(one[17]["image"], Patches(items, SPEC, Augment(), seed=5)[17]["image"])
-
-
-def test_every_case_is_seen_once_an_epoch():
-    patches = Patches([item(i) for i in range(5)], SPEC, Augment(), seed=0)
-    for epoch in range(3):
-        assert len({patches[epoch * 5 + i]["case_id"] for i in range(5)}) == 5
-
-
-def test_space_changes_image_and_labels_together():
-    still = dict.fromkeys(("gamma", "bias", "level", "blur", "coarse", "noise"), 0.0)
-    patches = Patches([item()], SPEC, Augment(**still), seed=1)
-    for index in range(8):
-        patch = patches[index]
-        assert patch["image"].shape == (1, 16, 16, 16)
-        for label in (0, 1, 2):
-            inside = patch["image"][0][patch["labels"] == label]
-            if inside.numel() > 50:
-                assert inside.median().item() == pytest.approx(2 * label, abs=0.2)
-
-
-def test_mirroring_swaps_left_and_right_alone():
-    plain = Augment(
-        flip=1.0,
-        still=1.0,
-        shift=0.0,
-        warp=0.0,
-        gamma=0,
-        bias=0,
-        level=0,
-        blur=0,
-        coarse=0,
-        noise=0,
-    )
-    spec = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (20, 24, 18))
-    whole = item()
-    patch = Patches([whole], spec, plain, seed=0)[0]
-    assert torch.allclose(patch["image"], whole.image.flip(1), atol=1e-4)
-    assert torch.equal(patch["labels"], whole.labels.flip(0).long())
-
-
-TURNED = np.array([[0, 1.5, 0, 0], [-1.5, 0, 0, 25], [0, 0, 1.2, 0], [0, 0, 0, 1]])
-
-
-def in_box(corner, shape, affine):
-    """Where a cube of 12 mm lies on a grid."""
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
-    place = to_world(affine, index) - corner
-    return ((place >= 0) & (place <= 12)).all(axis=-1)
-
-
-def write_pair_cases(folder, count):
-    """Scans of two cubes, each placed by chance; what both share is the mask.
-
-    Neither scan alone tells where that is. The second has coarser voxels, its axes turned. Returns
-    the cases.csv, and the two places of each case.
-    """
-    rng, rows = np.random.default_rng(0), []
-    corners = rng.uniform(3, 9, (count, 2, 3))
-    for number, pair in enumerate(corners):
-        row = {"case_id": f"c{number}", "mask": f"m{number}.nii", "group": f"g{number}"}
-        shared = np.all([in_box(corner, (24, 24, 24), np.eye(4)) for corner in pair], axis=0)
-        save(folder / row["mask"], shared.astype(np.uint8))
-        for name, corner, shape, affine in (
-            ("a", pair[0], (24, 24, 24), np.eye(4)),
-            ("b", pair[1], (17, 17, 20), TURNED),
-        ):
-            row[f"image_{name}"] = f"{name}{number}.nii"
-            array = 50 * in_box(corner, shape, affine) + rng.normal(0, 3, shape)
-            save(folder / row[f"image_{name}"], array.astype(np.float32), affine)
-        rows.append(row)
-    return write_cases(folder / "cases.csv", rows), corners
-
-
-def test_two_inputs_are_learned_where_neither_alone_tells(tmp_path):
-    table, corners = write_pair_cases(tmp_path, 8)
-    cases = read_cases(table)
-    spec = plan(cases[:6], ["both"], "pair", width=4, show=False)
-    assert spec.input_names == ("a", "b")
-    config = TrainConfig(steps=80, batch_size=2, learning_rate=0.01, ema=0.8, eval_every=40)
-    run = train(cases[:6], cases[6:], spec, config, tmp_path / "run", "cpu", show=False)
-    network, saved = load_model(run.model)
-    assert saved == spec
-    assert mean_dice(run.scores, "both") > 0.8
-    # the first scan of one case with the second of another: what those two share is found
-    here, there = (read_case(case, saved)[0].volumes for case in cases[6:])
-    mixed = Study("mixed", {"a": here["a"], "b": there["b"]})
-    found = Predictor(network, saved, "cpu").predict(mixed).mask.array[0] > 0
-    first, second = (in_box(c, (24, 24, 24), np.eye(4)) for c in (corners[6][0], corners[7][1]))
-    assert dice(found, first & second) > 0.8
-    assert max(dice(alone, first & second) for alone in (first, second)) < 0.6

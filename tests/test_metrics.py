@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from medvision.evaluate import Score, read_scores, score_table, write_scores
 from medvision.metrics import dice, hd95_mm
+from medvision.scores import MaskScore, read_scores, score_table, write_scores
 
 
 def box(*slices):
@@ -32,7 +32,10 @@ def test_surface_distance_is_in_mm():
 
 
 def test_scores_survive_their_file(tmp_path):
-    scores = [Score("x", "a", 0.9, float("nan"), 1.25, -0.1), Score("y", "a", 0.8, 2.0, 2.0, 0.3)]
+    scores = [
+        MaskScore("x", "a", 0.9, float("nan"), 1.25, -0.1),
+        MaskScore("y", "a", 0.8, 2.0, 2.0, 0.3),
+    ]
     again = read_scores(write_scores(scores, tmp_path / "s.csv"))
     assert again[1] == scores[1]
     assert math.isnan(again[0].hd95_mm)

@@ -27,7 +27,7 @@ SPEC = ModelSpec(
     ("ball",),
     (1.0, 1.0, 1.0),
     (32, 32, 32),
-    intensity=Intensity("window", low=0, high=100),
+    inputs=(InputSpec(intensity=Intensity("window", low=0, high=100)),),
 )
 
 
@@ -141,7 +141,7 @@ def test_what_the_reader_had_to_decide_is_passed_on():
         (
             Volume(np.zeros((2, 4, 4, 4)), np.eye(4), SeriesInfo(channels="time")),
             SpecError,
-            r"has 2 \(time\)",
+            r"has 2 channel\(s\) \(time\)",
         ),
         (Volume(np.full((1, 4, 4, 4), np.nan), np.eye(4)), SpecError, "no finite voxel"),
     ],
@@ -154,7 +154,7 @@ def test_a_scan_that_does_not_fit_is_refused(volume, kind, says):
 def test_a_constant_image_is_refused_where_it_cannot_be_scaled():
     volume = Volume(np.ones((1, 40, 40, 40)), np.eye(4))
     with pytest.raises(SpecError, match="constant"):
-        predictor(intensity=Intensity()).predict(Study("a", {"image": volume}))
+        predictor(inputs=(InputSpec(),)).predict(Study("a", {"image": volume}))
 
 
 def test_a_box_outside_the_scan_names_both():
@@ -192,7 +192,8 @@ class Both(nn.Module):
         return 5 * torch.cat([-dim, dim], dim=1)
 
 
-INPUTS = (InputSpec("t1", "MR"), InputSpec("flair"))
+WINDOW = Intensity("window", low=0, high=100)
+INPUTS = (InputSpec("t1", "MR", intensity=WINDOW), InputSpec("flair", intensity=WINDOW))
 
 
 def both(**changes):

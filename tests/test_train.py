@@ -1,21 +1,28 @@
 """Training: learns, repeats itself, and goes on where it stopped."""
 
+import re
 import signal
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_phantom import write_phantom_cases
+from training_phantom import in_cube, write_pair_cases, write_phantom_cases
 
-from medvision.cross_validation import train_folds
-from medvision.dataset import read_cases
+from medvision.checkpoint import load_model
+from medvision.cross_validation import plan_cases, train_folds
+from medvision.dataset import read_case, read_cases
 from medvision.errors import CasesError, SpecError, TrainingError
-from medvision.evaluate import mean_dice, read_scores
+from medvision.metrics import dice
 from medvision.plan import plan
-from medvision.spec import TrainConfig
-from medvision.train import learning_rate, stop_on_interrupt, train
+from medvision.predictor import Predictor
+from medvision.scores import mean_dice, read_scores
+from medvision.study import Study
+from medvision.train import stop_on_interrupt, train
+from medvision.train_config import TrainConfig
+from medvision.train_state import learning_rate
 
 CONFIG = TrainConfig(steps=30, batch_size=2, learning_rate=0.01, ema=0.8, eval_every=15)
 
@@ -27,18 +34,11 @@ def cases(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spec(cases):
-    return plan(read_cases(cases), ["ball"], "balls", width=4, show=False)
+    return plan(read_cases(cases), ["ball"], "balls", width=4, show=False).spec
 
 
 def weights(run):
     return load_file(run.model / "model.safetensors")
-
-
-def test_the_plan_follows_the_cases(spec):
-    assert spec.spacing == (1, 1, 1)
-    assert spec.roi_size == (24, 24, 24)  # 22 × 24 × 20, rounded up to a multiple of 8
-    assert spec.fingerprint.extent_mm[0] == (22, 22)
-    assert spec.intensity.rule == "zscore"
 
 
 def test_it_learns_a_ball_and_says_so(cases, spec, tmp_path):
@@ -65,7 +65,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(cases, spec, tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
         return learning_rate(step, config)
 
-    monkeypatch.setattr("medvision.train.learning_rate", rate)
+    monkeypatch.setattr("medvision.train_state.learning_rate", rate)
     with pytest.raises(KeyboardInterrupt):
         train(some, [], spec, CONFIG, tmp_path / "c", "cpu", show=False)
     stop_at = -1
@@ -96,39 +96,41 @@ def test_a_loss_that_is_no_number_names_its_cases(cases, spec, tmp_path, monkeyp
 
 
 def test_folds_hold_every_case_out_once(cases, tmp_path):
-    quick = TrainConfig(steps=2, batch_size=1)
-    runs = train_folds(
-        cases, tmp_path, quick, class_names=("ball",), folds=3, width=4, device="cpu", show=False
-    )
+    balls = plan_cases(cases, class_names=("ball",), width=4, show=False)
+    quick = replace(balls, train=TrainConfig(steps=2, batch_size=1))
+    runs = train_folds(cases, tmp_path, quick, folds=3, device="cpu", show=False)
     held = [score.case_id for run in runs for score in run.scores]
     assert sorted(held) == [f"case{i}" for i in range(6)]
     assert "All folds" in (tmp_path / "summary.md").read_text()
     with pytest.raises(CasesError, match="no fold 3"):
-        train_folds(cases, tmp_path, quick, class_names=("ball",), folds=3, only_fold=3)
+        train_folds(cases, tmp_path, quick, folds=3, only_fold=3)
     with pytest.raises(CasesError, match="0 folds are asked for"):
-        train_folds(cases, tmp_path, quick, class_names=("ball",), only_fold=0)
+        train_folds(cases, tmp_path, quick, only_fold=0)
     with pytest.raises(CasesError, match="Name the structures"):
-        train_folds(cases, tmp_path, quick)
+        plan_cases(cases)
 
 
 def test_rows_of_val_validate_and_those_of_test_are_never_read(cases, tmp_path):
     lines = cases.read_text().splitlines()
-    split = ["split", "train", "train", "train", "train", "val", "test"]
+    broken = cases.with_name("broken.nii.gz")
+    broken.write_text("no image")
+    lines[5:] = [re.sub(r"i\d\.nii\.gz", broken.name, line) for line in lines[5:]]
     table = cases.with_name("split.csv")
 
     def write(split):
         table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, split, strict=True)))
 
-    write(["split", "train", "val", "train", "train", "val", "test"])
-    with pytest.raises(CasesError, match="both sides of train and val: g0"):
-        train_folds(table, tmp_path, CONFIG, class_names=("ball",), show=False)
-    write(split)
-    quick = replace(CONFIG, steps=2)
-    [run] = train_folds(
-        table, tmp_path, quick, class_names=("ball",), width=4, device="cpu", show=False
-    )
-    assert {score.case_id for score in run.scores} == {"case4"}
-    assert "trained by medvision on 4 cases" in (run.model / "card.md").read_text()
+    write(["split", "train", "val", "train", "train", "test", "test"])
+    says = r"group g0 is in two splits: train \(line 2\), val \(line 3\)"
+    with pytest.raises(CasesError, match=says):
+        plan_cases(table, class_names=("ball",), show=False)
+    write(["split", "", "", "val", "val", "test", "test"])
+    balls = plan_cases(table, class_names=("ball",), width=4, show=False)
+    assert balls.spec.fingerprint.cases == 2
+    quick = replace(balls, train=replace(CONFIG, steps=2))
+    [run] = train_folds(table, tmp_path, quick, device="cpu", show=False)
+    assert {score.case_id for score in run.scores} == {"case2", "case3"}
+    assert "trained by medvision on 2 cases of 1 groups" in (run.model / "card.md").read_text()
 
 
 def test_a_case_that_cannot_validate_is_found_before_training(cases, spec, tmp_path):
@@ -172,3 +174,22 @@ def test_outside_the_main_thread_interrupts_are_left_alone():
     thread.join()
     assert seen == [False]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_two_inputs_are_learned_where_neither_alone_tells(tmp_path):
+    table, corners = write_pair_cases(tmp_path, 8)
+    cases = read_cases(table)
+    spec = plan(cases[:6], ["both"], "pair", width=4, show=False).spec
+    assert spec.input_names == ("a", "b")
+    config = TrainConfig(steps=80, batch_size=2, learning_rate=0.01, ema=0.8, eval_every=40)
+    run = train(cases[:6], cases[6:], spec, config, tmp_path / "run", "cpu", show=False)
+    network, saved = load_model(run.model)
+    assert saved == spec
+    assert mean_dice(run.scores, "both") > 0.8
+    # the first scan of one case with the second of another: what those two share is found
+    here, there = (read_case(case, saved)[0].volumes for case in cases[6:])
+    mixed = Study("mixed", {"a": here["a"], "b": there["b"]})
+    found = Predictor(network, saved, "cpu").predict(mixed).mask.array[0] > 0
+    first, second = (in_cube(c, (24, 24, 24), np.eye(4)) for c in (corners[6][0], corners[7][1]))
+    assert dice(found, first & second) > 0.8
+    assert max(dice(alone, first & second) for alone in (first, second)) < 0.6

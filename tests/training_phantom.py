@@ -1,12 +1,14 @@
-"""A tiny data set of phantoms, for tests that train."""
+"""Tiny data sets of phantoms, for tests that train."""
 
 from pathlib import Path
 
 import numpy as np
 
 from medvision.dataset import write_cases
+from medvision.geometry import to_world
 from medvision.outputs.nifti import save_nifti
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
+from medvision.volume import Volume
 
 
 def write_phantom_cases(folder: Path, count: int = 6) -> Path:
@@ -27,3 +29,38 @@ def write_phantom_cases(folder: Path, count: int = 6) -> Path:
             }
         )
     return write_cases(folder / "cases.csv", rows)
+
+
+TURNED = np.array([[0, 1.5, 0, 0], [-1.5, 0, 0, 25], [0, 0, 1.2, 0], [0, 0, 0, 1]])
+
+
+def in_cube(corner, shape, affine):
+    """Where a cube of 12 mm lies on a grid."""
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
+    place = to_world(affine, index) - corner
+    return ((place >= 0) & (place <= 12)).all(axis=-1)
+
+
+def write_pair_cases(folder, count):
+    """Scans of two cubes, each placed by chance; what both share is the mask.
+
+    Neither scan alone tells where that is. The second has coarser voxels, its axes turned. Returns
+    the cases.csv, and the two places of each case.
+    """
+    rng, rows = np.random.default_rng(0), []
+    corners = rng.uniform(3, 9, (count, 2, 3))
+    for number, pair in enumerate(corners):
+        row = {"case_id": f"c{number}", "mask": f"m{number}.nii", "group": f"g{number}"}
+        shared = np.all([in_cube(corner, (24, 24, 24), np.eye(4)) for corner in pair], axis=0)
+        save_nifti(Volume(shared.astype(np.uint8)[None], np.eye(4)), folder / row["mask"])
+        for name, corner, shape, affine in (
+            ("a", pair[0], (24, 24, 24), np.eye(4)),
+            ("b", pair[1], (17, 17, 20), TURNED),
+        ):
+            row[f"image_{name}"] = f"{name}{number}.nii"
+            array = 50 * in_cube(corner, shape, affine) + rng.normal(0, 3, shape)
+            save_nifti(
+                Volume(array.astype(np.float32)[None], affine), folder / row[f"image_{name}"]
+            )
+        rows.append(row)
+    return write_cases(folder / "cases.csv", rows), corners
