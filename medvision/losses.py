@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 SMOOTH = 1e-5  # keeps an absent structure from dividing by zero
 
@@ -37,17 +37,48 @@ class SupervisedDice(nn.Module):
 def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
     """Return soft Dice (without the background, over the whole batch) plus cross-entropy.
 
-    `logits` is (B, N, I, J, K), `labels` (B, I, J, K). The batch is that of all processes: sums
-    are added up over them, and gradients go through the sums.
+    `logits` is (B, N, I, J, K), `labels` (B, I, J, K). The batch of Dice is that of all processes;
+    cross-entropy is of this process alone, since the mean of their gradients is that of the whole.
     """
-    found = logits.softmax(dim=1)[:, 1:]
-    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(found.dtype)
+    log_shares = logits.log_softmax(dim=1)
+    found = log_shares[:, 1:].exp()
+    classes = torch.arange(1, logits.shape[1], device=labels.device)
+    truth = labels[:, None] == classes.view(-1, *[1] * (labels.ndim - 1))
     axes = [0, *range(2, logits.ndim)]
-    sums = torch.stack([(found * truth).sum(axes), (found + truth).sum(axes)])  # (2, N - 1)
-    if dist.is_initialized():
-        sums = all_reduce(sums)
-    overlap = (2 * sums[0] + SMOOTH) / (sums[1] + SMOOTH)
-    return 1 - overlap.mean() + F.cross_entropy(logits, labels)
+    sums = torch.stack([(found * truth).sum(axes), found.sum(axes) + truth.sum(axes)])  # (2, N - 1)
+    common, size = sum_over_processes(sums)
+    overlap = (2 * common + SMOOTH) / (size + SMOOTH)
+    loss: Tensor = 1 - overlap.mean() + F.nll_loss(log_shares, labels)
+    return loss
+
+
+def sum_over_processes(sums: Tensor) -> Tensor:
+    """Add a tensor up over all processes; gradients go through the sum."""
+    if not dist.is_initialized():
+        return sums
+    added: Tensor = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
+    return added
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """A sum whose gradient is the sum of all processes' gradients, as each of them depends on it.
+
+    DDP then takes the mean over the processes, which leaves the gradient of the loss.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor) -> Tensor:
+        return _added(sums)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _added(gradients[0])
+
+
+def _added(values: Tensor) -> Tensor:
+    values = values.clone()
+    dist.all_reduce(values)
+    return values
 
 
 class WeightedCrossEntropy(nn.Module):

@@ -6,28 +6,33 @@ function of (seed, index), so that a resumed run goes on as if it had never stop
 
 from __future__ import annotations
 
-import os
+import math
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
 from medvision.checkpoint import save_model
 from medvision.dataset import Case, check_cases
-from medvision.errors import SpecError, TrainingError
+from medvision.errors import TrainingError
 from medvision.evaluate import evaluate
 from medvision.items import Item, Patches, class_weights, load_items
 from medvision.losses import SupervisedDice, WeightedCrossEntropy
-from medvision.predictor import Predictor, resolve_device
+from medvision.predictor import Predictor
+from medvision.processes import (
+    agreed,
+    gathered,
+    ignore_interrupts,
+    share_of_memory,
+    start_fabric,
+    stop_on_interrupt,
+)
 from medvision.progress import track
 from medvision.scores import Score, figures, score_table, write_scores
 from medvision.spec import ModelSpec
@@ -70,7 +75,7 @@ def train(
     out : Path
     device : str
     resume : bool
-        Go on with what lies in `out`.
+        Go on with what lies in `out`; with nothing there, begin.
     show : bool
         Show progress bars.
     start : Path, optional
@@ -91,52 +96,30 @@ def train(
     fabric = start_fabric(device, config)
     show = show and fabric.is_global_zero
     torch.manual_seed(config.seed)
-    check_cases(val_cases, spec, show)
-    state = TrainState(fabric, spec, config, start)
-    cache = out / CACHE / str(fabric.global_rank)
-    items = load_items(cases, spec, config, cache, show)
+    names = {"train": [c.case_id for c in cases], "val": [c.case_id for c in val_cases]}
+    state = TrainState(fabric, spec, config, start, names)
     if resume:
         state.load(out / CHECKPOINT)
-    fit(state, items, val_cases, out, show)
-    state.save(out / CHECKPOINT)
-    shutil.rmtree(out / CACHE, ignore_errors=True)
+    if not state.done or must_look(state, val_cases):
+        check_cases(val_cases, spec, show)
+        cache = out / CACHE / str(fabric.global_rank)
+        try:
+            items = load_items(cases, spec, share_of_memory(config), cache, show)
+            fit(state, items, val_cases, out, show)
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+            with suppress(OSError):  # the others' caches are still in it, or there never was one
+                cache.parent.rmdir()
+        state.save(out / CHECKPOINT)
     state.average.module.load_state_dict(state.weights())
     scores = validate(state, val_cases, show)
-    card = training_card(state, cases, val_cases, scores)
     if fabric.is_global_zero:
         if scores:
             write_scores(scores, out / METRICS)
+        card = training_card(state, cases, val_cases, scores)
         save_model(out / MODEL, spec, state.weights(), card)
     fabric.barrier()
     return Run(out / MODEL, scores)
-
-
-def start_fabric(device: str, config: TrainConfig) -> Fabric:
-    """Return the Fabric for a device, or for the processes that torchrun has started."""
-    place = resolve_device(device)
-    if config.precision == "16-mixed" and place.type == "cpu":
-        raise SpecError("Precision 16-mixed needs a GPU; choose bf16-mixed or 32-true.")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    parts = config.accumulate * processes
-    if config.batch_size % parts:
-        raise TrainingError(
-            f"A batch of {config.batch_size} cannot be shared by {processes} process(es) in "
-            f"{config.accumulate} part(s): it must divide by {parts}."
-        )
-    if processes > 1:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
-        fabric = Fabric(
-            accelerator=place.type,
-            strategy="ddp",
-            devices=local,
-            num_nodes=processes // local,
-            precision=config.precision,
-        )
-    else:
-        devices = [place.index or 0] if place.type == "cuda" else 1
-        fabric = Fabric(accelerator=place.type, devices=devices, precision=config.precision)
-    fabric.launch()
-    return fabric
 
 
 def fit(
@@ -144,46 +127,58 @@ def fit(
 ) -> None:
     """Take every step that is left."""
     fabric, config = state.fabric, state.config
-    order = sample_order(state.step, config, fabric.global_rank, fabric.world_size)
-    share = config.batch_size // (config.accumulate * fabric.world_size)
-    patches = Patches(items, state.spec, config)
-    loader = DataLoader(patches, share, sampler=order, num_workers=config.workers)
-    criterion, log = build_loss(items, state), TrainingLog(out, fabric.is_global_zero)
+    loader, criterion = build_loader(items, state), build_loss(items, state)
     state.model.train()
-    parts, loss, names = 0, 0.0, list[str]()
-    with stop_on_interrupt() as stop:
-        for batch in track(loader, "Train", len(loader), show):
+    loss, names = 0.0, list[str]()
+    log = TrainingLog(out, state.step, fabric.is_global_zero)
+    with closing(log), stop_on_interrupt() as stop:
+        if must_look(state, val_cases):
+            look(state, val_cases, log)
+        for part, batch in enumerate(track(loader, "Train", len(loader), show), start=1):
             if state.done:
                 break
-            parts += 1
-            last = parts % config.accumulate == 0
+            if not names:
+                rate = state.begin_step()
+            last = part % config.accumulate == 0
             with fabric.no_backward_sync(state.model, enabled=not last):
-                image = batch["image"].to(fabric.device)
+                image = batch["image"].to(fabric.device, non_blocking=True)
                 one = criterion(state.model(image), batch["target"].to(fabric.device))
                 fabric.backward(one / config.accumulate)
             loss, names = loss + one.item() / config.accumulate, names + batch["case_id"]
             if not last:
                 continue
-            refuse_nan(loss, names, state, out)
-            rate = state.set_rate()
-            fabric.clip_gradients(state.model, state.optimizer, max_norm=config.grad_clip)
+            loss, stopping = agreed(loss, stop.is_set(), fabric)
+            refuse_nan(loss, "loss", names, state, out)
+            norm = fabric.clip_gradients(
+                state.model, state.optimizer, max_norm=config.grad_clip, error_if_nonfinite=False
+            )
+            if config.precision != "16-mixed":  # there such a step is left out, with a lower scale
+                refuse_nan(float(norm), "gradient", names, state, out)
             state.optimizer.step()
             state.optimizer.zero_grad()
             state.average.update_parameters(state.network)
             state.step += 1
             log.step(state.step, loss, rate)
             loss, names = 0.0, []
-            stopping = agreed(stop.is_set(), fabric)
-            due = state.step % config.eval_every == 0 and state.step < config.steps
-            if due and val_cases and not stopping:
-                look(state, val_cases, log)
-            if due or stopping:
+            if stopping or is_due(state):
                 state.save(out / CHECKPOINT)
             if stopping:
                 raise KeyboardInterrupt
-        if val_cases and config.keep == "best" and state.step == config.steps:
-            look(state, val_cases, log)
-    log.close()
+            if must_look(state, val_cases):
+                look(state, val_cases, log)
+
+
+def build_loader(items: Sequence[Item], state: TrainState) -> DataLoader[dict[str, Any]]:
+    """Return the parts of all batches that are left, of each this process's share."""
+    fabric, config = state.fabric, state.config
+    return DataLoader(
+        Patches(items, state.spec, config),
+        config.batch_size // (config.accumulate * fabric.world_size),
+        sampler=sample_order(state.step, config, fabric.global_rank, fabric.world_size),
+        num_workers=config.workers,
+        worker_init_fn=ignore_interrupts,
+        pin_memory=fabric.device.type == "cuda",
+    )
 
 
 def build_loss(items: Sequence[Item], state: TrainState) -> nn.Module:
@@ -209,6 +204,20 @@ def sample_order(step: int, config: TrainConfig, rank: int, world: int) -> list[
     return [start + rank * share + i for start in starts for i in range(share)]
 
 
+def is_due(state: TrainState) -> bool:
+    """Whether the state is kept, and the validation cases looked at, after this step."""
+    return state.step % state.config.eval_every == 0 and state.step < state.config.steps
+
+
+def must_look(state: TrainState, val_cases: Sequence[Case]) -> bool:
+    """Whether the validation cases are to be looked at before the next step, and were not yet.
+
+    After the last step they are if it may be the best one.
+    """
+    last = state.config.keep == "best" and state.step == state.config.steps
+    return bool(val_cases) and state.looked < state.step and (last or is_due(state))
+
+
 def look(state: TrainState, val_cases: Sequence[Case], log: TrainingLog) -> None:
     """Score the validation cases, and let the state and the records know."""
     scores = validate(state, val_cases, show=False)
@@ -224,51 +233,20 @@ def validate(state: TrainState, val_cases: Sequence[Case], show: bool) -> list[S
     fabric = state.fabric
     predictor = Predictor(state.average.module, state.spec, fabric.device)
     mine = evaluate(predictor, val_cases[fabric.global_rank :: fabric.world_size], show)
-    if fabric.world_size == 1:
-        return mine
-    found: list[list[Score]] = [[] for _ in range(fabric.world_size)]
-    dist.all_gather_object(found, mine)
     order = {case.case_id: number for number, case in enumerate(val_cases)}
-    return sorted((s for part in found for s in part), key=lambda s: order[s.case_id])
+    return sorted(gathered(mine, fabric), key=lambda score: order[score.case_id])
 
 
-def refuse_nan(loss: float, names: Sequence[str], state: TrainState, out: Path) -> None:
-    """Raise `TrainingError` for a loss that is no longer finite; the weights are as before it."""
-    if loss == loss and abs(loss) != float("inf"):
+def refuse_nan(value: float, what: str, names: Sequence[str], state: TrainState, out: Path) -> None:
+    """Raise `TrainingError` for a value that is not finite; the weights are as before it."""
+    if math.isfinite(value):
         return
     kept = out / CHECKPOINT
     raise TrainingError(
-        f"The loss is {loss} at step {state.step}, on cases {', '.join(names)}; "
+        f"The {what} is {value} at step {state.step}, on cases "
+        f"{', '.join(gathered(names, state.fabric))}; "
         + (f"{kept} keeps the last good state." if kept.exists() else "nothing was saved yet.")
     )
-
-
-def agreed(stop: bool, fabric: Fabric) -> bool:
-    """Tell whether any process was asked to stop."""
-    if fabric.world_size == 1:
-        return stop
-    flag = torch.tensor(float(stop), device=fabric.device)
-    return bool(fabric.all_reduce(flag, reduce_op="max"))
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn Ctrl-C into an event, so that a step is never cut in half; twice stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals reach the main thread only
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def training_card(
@@ -292,11 +270,11 @@ def training_card(
             f"On {len(val_cases)} validation cases, none of whose groups were trained on.{chosen}"
             f"\n\n{score_table(scores)}\n"
         )
-    begun = f"Begun with {state.transferred.summary()}\n\n" if state.transferred else ""
+    begun = f"Begun with {state.begun}\n\n" if state.begun else ""
     settings = ", ".join(f"{key} {value}" for key, value in asdict(config).items())
     return (
         f"# {spec.name}\n\nResearch use only, not a medical device.\n\n"
-        f"{spec.architecture} ({spec.task}) for {', '.join(spec.class_names)}, trained by medvision "
-        f"on {len(cases)} cases of {groups} groups.\n\n## Results\n\n{result}\n"
+        f"{spec.architecture} ({spec.task}) for {', '.join(spec.class_names)}, trained by "
+        f"medvision on {len(cases)} cases of {groups} groups.\n\n## Results\n\n{result}\n"
         f"## Training\n\n{begun}{settings}\n"
     )

@@ -1,5 +1,4 @@
-"""What a training says while it runs: log.csv, and TensorBoard scalars, curves and
-pictures."""
+"""What a training says while it runs: log.csv, and TensorBoard's scalars, curves and pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from medvision.dataset import Case, read_case, read_images
+from medvision.files import write_text
 from medvision.predictor import Predictor
 from medvision.render import overlay_png, scores_png
 from medvision.scores import ClassScore, Score, figures
@@ -22,19 +22,27 @@ PICTURES = 2  # validation cases drawn
 
 
 class TrainingLog:
-    """Append to the records of a run folder; a process that is not the first keeps none."""
+    """Append to the records of a run folder; a process that is not the first keeps none.
 
-    def __init__(self, folder: Path, first: bool = True) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    What was noted after `step`, by a run that was cut off and goes on from there, is dropped.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, first: bool = True) -> None:
         self.path = folder / LOG
-        self.board = SummaryWriter(folder / "tensorboard") if first else None
-        self.started = time.monotonic() - seconds_before(self.path)
         self.losses: list[float] = []
+        self.board: SummaryWriter | None = None
+        self.started = time.monotonic()
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.started -= keep_until(self.path, step)
+            self.board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
     def step(self, step: int, loss: float, rate: float) -> None:
         """Note one training step; every tenth is written, with the mean loss since the last."""
+        if self.board is None:
+            return
         self.losses.append(loss)
-        if step % EVERY or self.board is None:
+        if step % EVERY:
             return
         mean, self.losses = float(np.mean(self.losses)), []
         self.board.add_scalar("loss/train", mean, step)
@@ -92,9 +100,13 @@ class TrainingLog:
             writer.writerow([step, what, f"{value:.5f}", f"{time.monotonic() - self.started:.1f}"])
 
 
-def seconds_before(log: Path) -> float:
-    """Return how long the run had taken when it was last stopped; 0 for a new one."""
+def keep_until(log: Path, step: int) -> float:
+    """Drop the lines of a log.csv after `step`; return the seconds the run had taken by then."""
     try:
-        return float(log.read_text(encoding="utf-8").splitlines()[-1].split(",")[-1])
-    except (OSError, ValueError, IndexError):
+        head, *rows = log.read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows if int(row.split(",")[0]) <= step]
+        seconds = float(kept[-1].split(",")[-1]) if kept else 0.0
+    except (OSError, ValueError):
         return 0.0
+    write_text(log, "\n".join([head, *kept, ""]))
+    return seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from medvision.errors import TrainingError
 from medvision.files import atomic_path
 from medvision.models import build_model
+from medvision.processes import together
 from medvision.spec import ModelSpec
 from medvision.train_config import TrainConfig
 from medvision.transfer import freeze, load_weights, parameter_groups
+
+FREE = ("workers", "memory_gb")  # settings that a resumed run may change: the result is the same
 
 
 class TrainState:
@@ -32,14 +36,22 @@ class TrainState:
     config : TrainConfig
     start : Path, optional
         Weights to begin with; see `medvision.transfer.load_weights`.
+    cases : mapping of str to sequence of str
+        Names of the cases by what they are for; a run is not resumed with others.
     """
 
     def __init__(
-        self, fabric: Fabric, spec: ModelSpec, config: TrainConfig, start: Path | None = None
+        self,
+        fabric: Fabric,
+        spec: ModelSpec,
+        config: TrainConfig,
+        start: Path | None = None,
+        cases: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.fabric, self.spec, self.config, self.step = fabric, spec, config, 0
+        self.cases = cases or {}
         network = build_model(spec)
-        self.transferred = load_weights(network, start) if start else None
+        self.begun = load_weights(network, start).summary() if start else ""
         freeze(network, config.freeze)
         self.memory = memory_format(fabric, spec, config)
         network.to(memory_format=self.memory)  # type: ignore[call-overload]
@@ -55,8 +67,17 @@ class TrainState:
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.model, self.optimizer = fabric.setup(network, optimizer)
         self.best: float | None = None  # figure of the best look at the validation cases
-        self.best_step = self.looks_since = 0
+        self.best_step = self.looks_since = self.looked = 0  # looked: step of the last look
         self.best_weights: dict[str, Tensor] = {}
+
+    def begin_step(self) -> float:
+        """Seed what the network draws (dropout), and set the learning rate, which is returned.
+
+        Both depend on the step alone, so that a resumed run needs no random state.
+        """
+        place = self.config.seed * 1_000_003 + self.step
+        torch.manual_seed(place * self.fabric.world_size + self.fabric.global_rank)
+        return self.set_rate()
 
     def set_rate(self) -> float:
         """Give the optimizer the learning rate of this step; returns that of the head."""
@@ -67,8 +88,8 @@ class TrainState:
 
     def note(self, figure: float) -> None:
         """Note a look at the validation cases, and keep the weights if it is the best so far."""
-        self.looks_since += 1
-        if self.best is None or figure > self.best:
+        self.looks_since, self.looked = self.looks_since + 1, self.step
+        if self.best is None or figure > self.best or math.isnan(self.best):
             self.best, self.best_step, self.looks_since = figure, self.step, 0
             state = self.average.module.state_dict()
             self.best_weights = {name: value.detach().clone() for name, value in state.items()}
@@ -97,11 +118,11 @@ class TrainState:
                     "network": self.network.state_dict(),
                     "average": self.average.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.fabric._precision.state_dict(),  # of 16-mixed
-                    "best": (self.best, self.best_step, self.looks_since),
+                    "scaler": self.fabric.strategy.precision.state_dict(),  # of 16-mixed
+                    "best": (self.best, self.best_step, self.looks_since, self.looked),
                     "best_weights": self.best_weights,
-                    "spec": self.spec.to_json(),
-                    "config": json.dumps(asdict(self.config)),
+                    "begun": self.begun,
+                    "settings": self.settings(),
                 },
                 part,
             )
@@ -112,26 +133,45 @@ class TrainState:
         Raises
         ------
         TrainingError
-            When it belongs to another spec or configuration.
+            When it cannot be read, belongs to other settings or cases, or is not there for every
+            process.
         """
-        if not path.exists():
-            return
-        try:
-            found = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{path} cannot be read: {error}.") from None
-        mine = (self.spec.to_json(), json.dumps(asdict(self.config)))
-        if (found["spec"], found["config"]) != mine:
+        found = read_state(path, self.fabric.device) if path.exists() else None
+        steps = [step for (step,) in together([found["step"] if found else 0], self.fabric)]
+        if min(steps) != max(steps):
             raise TrainingError(
-                f"{path} belongs to a run with other settings; name another folder."
+                f"{path} is not the same for all processes (steps {steps}): its folder must be "
+                "one that every machine shares."
             )
-        self.step = found["step"]
+        if found is None:
+            return
+        if found["settings"] != self.settings():
+            raise TrainingError(
+                f"{path} belongs to a run with other settings or cases; name another folder."
+            )
+        self.step, self.begun = found["step"], found["begun"]
         self.network.load_state_dict(found["network"])
         self.average.load_state_dict(found["average"])
         self.optimizer.load_state_dict(found["optimizer"])
-        self.fabric._precision.load_state_dict(found["scaler"])
-        self.best, self.best_step, self.looks_since = found["best"]
+        self.fabric.strategy.precision.load_state_dict(found["scaler"])
+        self.best, self.best_step, self.looks_since, self.looked = found["best"]
         self.best_weights = found["best_weights"]
+
+    def settings(self) -> str:
+        """Return all that the result depends on, as JSON."""
+        chosen = {key: value for key, value in asdict(self.config).items() if key not in FREE}
+        return json.dumps({"spec": asdict(self.spec), "config": chosen, "cases": self.cases})
+
+
+def read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read what `TrainState.save` wrote; a `TrainingError` when it is damaged or something else."""
+    try:
+        found = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(found, dict) or "settings" not in found:
+        raise TrainingError(f"{path} is no state of a training; name another folder.")
+    return found
 
 
 def memory_format(fabric: Fabric, spec: ModelSpec, config: TrainConfig) -> torch.memory_format:
