@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from medvision.plan_file import Plan
-    from medvision.spec import Task
 
 Cases = Annotated[
     Path, typer.Argument(help="cases.csv: case_id, image, mask or label, split, group.")
@@ -100,7 +99,7 @@ def train(
         Path | None,
         typer.Option(
             "--start-from",
-            help="Weights to begin with: a model folder, MedicalNet's or a 2D network's checkpoint.",
+            help="Weights to begin with: a model folder, MedicalNet's or a 2D network's file.",
         ),
     ] = None,
     folds: Annotated[
@@ -135,7 +134,7 @@ def train(
     require_extra("lightning_fabric", "train", "Training")
     require_extra("tensorboard", "train", "Training")
     from medvision.cross_validation import fold_table, train_folds
-    from medvision.plan_file import PLAN, read_plan, with_settings, write_plan
+    from medvision.plan_file import PLAN, read_plan, with_settings
     from medvision.tables import print_plan
 
     if threads:
@@ -155,7 +154,6 @@ def train(
     chosen = with_settings(chosen, settings or ())
     if not quiet:
         print_plan(chosen)
-    write_plan(chosen, out / PLAN)
     runs = train_folds(
         cases,
         out,
@@ -190,7 +188,7 @@ def make_plan(
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.")
     return plan_cases(
         cases,
-        task=cast("Task", task) if task else None,
+        task=task or None,
         class_names=tuple(c.strip() for c in classes.split(",") if c.strip()),
         name=name,
         architecture=model,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import load_file
 
 from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
 from medvision.dataset import classes_of, read_cases, split_folds, task_of
-from medvision.errors import CasesError
+from medvision.errors import CasesError, TrainingError
 from medvision.files import write_text
-from medvision.plan import Plan, plan
+from medvision.plan import plan
+from medvision.plan_file import PLAN, Plan, read_plan, write_plan
 from medvision.scores import Score, score_table, write_scores
 from medvision.spec import Task
-from medvision.train import METRICS, MODEL, train
+from medvision.train import CHECKPOINT, METRICS, MODEL, train
 
 ENSEMBLE = "ensemble"
 
@@ -83,13 +84,15 @@ def train_folds(
     """Train what is planned, into `out` or ``out/fold_<k>``.
 
     Rows of split ``test`` are never trained or validated on; those of ``val`` validate when there
-    are no folds. With all folds done, `out` also holds their joint metrics.csv, a summary, and the
-    folds' networks as one model, ``ensemble``.
+    are no folds. The plan is kept in ``out/plan.json``. With all folds done, `out` also holds their
+    joint metrics.csv, a summary, and the folds' networks as one model, ``ensemble``.
 
     Raises
     ------
     CasesError
         When the cases are not usable.
+    TrainingError
+        When `out` holds a run already and `resume` is False, or runs of another plan.
     """
     spec, config = what.spec, what.train
     if only_fold is not None and only_fold >= folds:
@@ -104,6 +107,7 @@ def train_folds(
             raise CasesError(f"{cases_path}: every row is of split val; none is left to train on.")
     if spec.task == "classification":
         classes_of([case for case in cases if case.split != "val"], spec.class_names)
+    keep_plan(what, out)
     runs = []
     for number, held_out in enumerate(splits):
         if only_fold not in (None, number):
@@ -119,6 +123,27 @@ def train_folds(
         write_text(out / "summary.md", fold_table(runs) + "\n")
         join_folds(out, folds)
     return runs
+
+
+def keep_plan(what: Plan, out: Path) -> None:
+    """Write the plan of a run, unless runs are there already: then it must be theirs.
+
+    Raises
+    ------
+    TrainingError
+        When it is not.
+    """
+    path = out / PLAN
+    begun = [*out.glob(CHECKPOINT), *out.glob(f"fold_*/{CHECKPOINT}")]
+    if not begun or not path.is_file():
+        write_plan(what, path)
+        return
+    theirs, mine = (replace(one, reasons={}).to_json() for one in (read_plan(path), what))
+    if theirs != mine:
+        raise TrainingError(
+            f"{out} holds runs of another plan, {path}: go on with that one (--resume without "
+            "other settings), or name another folder."
+        )
 
 
 def join_folds(out: Path, folds: int) -> Path:

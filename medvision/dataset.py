@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import warnings
 from collections import Counter
@@ -19,6 +20,7 @@ from medvision.io import read_volume
 from medvision.progress import track
 from medvision.spec import ModelSpec, Task
 from medvision.study import Study
+from medvision.transforms import preprocess
 from medvision.volume import Volume, same_grid
 
 COLUMNS = ("case_id", "image", "image_*", "mask", "label", "split", "group")
@@ -59,7 +61,7 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
     ------
     CasesError
         Naming every row with an empty or double case_id, an unknown split, a missing file or
-        label, or a patient of another split; or the columns that are missing or unknown.
+        label, or a patient of another split; or the columns that are missing, unknown or double.
     """
     rows, columns = read_table(path)
     inputs = image_columns(columns)
@@ -71,16 +73,20 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
             f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
             f"{', '.join(strange) or 'none'}. Known: {', '.join(COLUMNS)}."
         )
+    if len(set(columns)) < len(columns) or len(set(inputs.values())) < len(inputs):
+        raise CasesError(f"{path} has two columns for one thing: {', '.join(columns)}.")
     cases, problems, seen = [], [], set()
-    for number, row in enumerate(rows, start=2):  # line 1 holds the names
+    for number, row in rows:
         case_id = row["case_id"] or ""
+        if None in row:
+            problems.append(f"line {number} ({case_id}): more fields than the table has columns")
         if not case_id or case_id in seen:
             problems.append(f"line {number}: case_id {case_id!r} is empty or there twice")
         seen.add(case_id)
         wanted = (*inputs, "mask") if task == "segmentation" else tuple(inputs)
         files = {column: path.parent / (row[column] or "") for column in wanted}
         for column, file_path in files.items():
-            if not row[column] or not file_path.exists():
+            if not row[column] or not os.path.exists(file_path):
                 problems.append(f"line {number} ({case_id}): no {column} at {row[column]!r}")
         split, label = row.get("split") or "", row.get("label") or ""
         if split not in SPLITS:
@@ -98,14 +104,14 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
     return chosen
 
 
-def read_table(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Read the rows and the column names of a CSV table."""
+def read_table(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """Read the rows of a CSV table, each with the line it ends on, and the column names."""
     if not path.is_file():
         raise CasesError(f"No such file: {path}.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            return list(reader), list(reader.fieldnames or [])
+            return [(reader.line_num, row) for row in reader], list(reader.fieldnames or [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
 
@@ -147,13 +153,19 @@ def classes_of(cases: Sequence[Case], class_names: Sequence[str] = ()) -> tuple[
     Raises
     ------
     CasesError
-        When a label is none of the named, or all cases have the same one.
+        When a label is none of the named, a named class has no case, or all cases have the same.
     """
     found = sorted({case.label for case in cases})
     names = tuple(class_names) or tuple(found)
     refuse(strange_labels(cases, names))
     if len(found) < 2:
         raise CasesError(f"All {len(cases)} cases have the same label, {found[0]!r}.")
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise CasesError(
+            f"No case to train on has the label {' or '.join(map(repr, absent))}; found: "
+            f"{', '.join(found)}."
+        )
     return names
 
 
@@ -193,10 +205,14 @@ def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[i
     splitters = [GroupKFold(folds, shuffle=True, random_state=seed)]
     if any(labels):
         splitters.insert(0, StratifiedGroupKFold(folds, shuffle=True, random_state=seed))
+    lacking = ""
     with warnings.catch_warnings():  # a class rarer than the folds is told below, if it matters
         warnings.simplefilter("ignore", UserWarning)
         for splitter in splitters:  # stratification may leave a fold empty; groups alone do not
-            split = [val.tolist() for _, val in splitter.split(groups, labels, groups)]
+            try:
+                split = [val.tolist() for _, val in splitter.split(groups, labels, groups)]
+            except ValueError:  # every class is rarer than the folds: nothing to stratify
+                continue
             lacking = lacking_classes(labels, split)
             if all(split) and not lacking:
                 return split
@@ -224,7 +240,7 @@ def read_images(case: Case, spec: ModelSpec) -> Study:
     Raises
     ------
     CasesError
-        When an input has no image.
+        When an input has no image, or one without a voxel size for a model that has one.
     """
     try:
         files = spec.feed(case.images)
@@ -233,7 +249,14 @@ def read_images(case: Case, spec: ModelSpec) -> Study:
             f"{case.case_id}: {error} In a cases.csv each input is a column: "
             f"{', '.join(f'image_{name}' for name in spec.input_names)}."
         ) from None
-    return Study(case.case_id, {name: read_volume(path) for name, path in files.items()})
+    study = Study(case.case_id, {name: read_volume(path) for name, path in files.items()})
+    unknown = [name for name, one in study.volumes.items() if not one.info.spacing_known]
+    if unknown and spec.spacing is not None:
+        raise CasesError(
+            f"{case.case_id}: {files[unknown[0]]} is a picture without a known voxel size, and "
+            f"{spec.name} has a spacing in mm: train a model without (spacing null)."
+        )
+    return study
 
 
 def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
@@ -250,12 +273,17 @@ def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
     ------
     CasesError
         When an input has no image, the mask is on another grid than the reference, or it holds
-        labels that are no class of the spec.
+        several channels or labels that are no class of the spec.
     """
     study = read_images(case, spec)
     if case.mask is None:
         raise CasesError(f"{case.case_id} has no mask.")
     reference, mask = next(iter(study.volumes.values())), read_volume(case.mask)
+    if len(mask.array) != 1:
+        raise CasesError(
+            f"{case.case_id}: mask {case.mask} has {len(mask.array)} channels "
+            f"({mask.info.channels or 'unnamed'}); labels are one number a voxel."
+        )
     if not same_grid(reference, mask):
         raise CasesError(
             f"{case.case_id}: mask {case.mask} ({mask.shape}, {mask.orientation}) is not on the "
@@ -271,13 +299,15 @@ def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
 
 
 def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> None:
-    """Read every image and its truth, and name every case that does not fit, in one error."""
+    """Read and preprocess every case, and name all that do not fit in one error."""
     problems = []
     if spec.task == "classification":
         problems = strange_labels(cases, spec.class_names)
     for case in track(cases, "Check", len(cases), show):
         try:
-            read_case(case, spec) if spec.task == "segmentation" else read_images(case, spec)
+            segments = spec.task == "segmentation"
+            study = read_case(case, spec)[0] if segments else read_images(case, spec)
+            preprocess(study.volumes, spec)
         except MedvisionError as error:
             problems.append(name_case(case, error))
     refuse(problems)

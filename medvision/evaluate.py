@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medvision.dataset import Case, read_case, read_images, refuse, strange_labels
+from medvision.dataset import Case, name_case, read_case, read_images, refuse, strange_labels
+from medvision.errors import CasesError, MedvisionError
 from medvision.geometry import voxel_mm3
 from medvision.metrics import dice, hd95_mm
 from medvision.predictor import Predictor
@@ -18,14 +19,17 @@ def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> 
     Raises
     ------
     CasesError
-        When a case cannot be read, or has no such truth.
+        When a case cannot be read, does not fit the model, or has no such truth.
     """
     if predictor.spec.task == "classification":
         refuse(strange_labels(cases, predictor.spec.class_names))
     one = score_class if predictor.spec.task == "classification" else score_masks
     scores: list[Score] = []
     for case in track(cases, "Evaluate", len(cases), show):
-        scores += one(predictor, case)
+        try:
+            scores += one(predictor, case)
+        except MedvisionError as error:
+            raise CasesError(name_case(case, error)) from None
     return scores
 
 

@@ -6,24 +6,30 @@ In the spirit of nnU-Net's fingerprint and rules (Isensee et al., Nature Methods
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from medvision.dataset import Case, read_images
-from medvision.errors import MedvisionError
+from medvision.errors import CasesError, MedvisionError
 from medvision.fingerprint import fingerprint_of
+from medvision.models import build_model
 from medvision.plan_file import Plan
 from medvision.spec import InputSpec, Intensity, ModelSpec, Task
-from medvision.survey import Look, Survey, survey
+from medvision.survey import Survey, survey
 from medvision.train_config import Augment, TrainConfig
 
 MAX_VOXELS = {2: 512**2, 3: 96**3}  # of a segmentation's window
 MAX_SIDE = {2: 224, 3: 64}  # of a classification's window
 MAX_STAGES, MAX_FEATURES = 6, 320  # of a U-Net
+BLOCKS = (1, 3, 4, 6, 6, 6)  # of a residual encoder's stages (nnU-Net ResEnc)
 SMALLEST = 4  # voxels a side that a U-Net's deepest map keeps
+EVEN = 4  # what the sides of any window divide by
 COARSE = 3.0  # an axis that is this much coarser than the finest is taken finer (nnU-Net)
 BUDGET = {2: 24 * 256**2, 3: 2 * 96**3}  # voxels of a batch
 MAX_BATCH = {"segmentation": 8, "classification": 32}
@@ -67,6 +73,8 @@ def plan(
     ------
     CasesError
         Naming every case that cannot be used.
+    SpecError
+        When there is no such architecture.
     """
     blank = ModelSpec(
         name,
@@ -87,22 +95,28 @@ def plan(
         architecture = f"unet{dims}d" if task == "segmentation" else f"resnet18_{dims}d"
         kind = "pictures" if seen.shape[:, 2].max() == 1 else "scans"
         reasons["architecture"] = f"{kind}: a network in {dims}D that serves a {task}"
-    spacing, roi_size = geometry(seen, task, dims, reasons)
-    network = network_of(architecture, task, roi_size, width, reasons)
+    if task == "classification" and dims == 2 and seen.shape[:, 2].max() > 1:
+        raise CasesError(
+            f"{architecture} takes single pictures, and these are scans of up to "
+            f"{seen.shape[:, 2].max()} slices: choose a network in 3D."
+        )
+    spacing, size = geometry(seen, task, dims, reasons)
+    network = network_of(architecture, task, size, width, reasons)
+    inputs = [input_of(n, one, seen, task, reasons) for n, one in enumerate(blank.inputs)]
     spec = replace(
         blank,
         architecture=architecture,
         spacing=spacing,
-        roi_size=roi_size,
         network=network,
-        inputs=tuple(input_of(one, seen.looks[one.name], task, reasons) for one in blank.inputs),
+        inputs=tuple(inputs),
         fingerprint=fingerprint_of(seen.facts),
     )
+    spec = replace(spec, roi_size=window(size, spec, reasons))
     return Plan(spec, config_of(seen, spec, len(cases), reasons), reasons)
 
 
 def orientation(case: Case, blank: ModelSpec, reasons: dict[str, str]) -> str:
-    """Return the axes of the model's grid: those of pictures, planes along the coarse axis, or RAS."""
+    """Return the model's axes: those of pictures, in 2D planes across the coarsest axis, or RAS."""
     try:
         volume = next(iter(read_images(case, blank).volumes.values()))
     except MedvisionError:  # will be told with all others
@@ -119,83 +133,101 @@ def orientation(case: Case, blank: ModelSpec, reasons: dict[str, str]) -> str:
 
 def geometry(
     seen: Survey, task: Task, dims: int, reasons: dict[str, str]
-) -> tuple[tuple[float, float, float] | None, tuple[int, int, int]]:
-    """Return the spacing (None for pictures) and the window of the network."""
-    step = 2 ** (stages_for(np.median(seen.shape[:, :dims], axis=0)) - 1)
-    size = np.median(seen.shape, axis=0)
-    spacing: tuple[float, float, float] | None = None
-    if seen.spacing_known:
-        mm = np.median(seen.spacing, axis=0)
-        reasons["spacing"] = "median voxel size of the cases, mm"
-        coarse = int(mm.argmax())
-        if mm[coarse] > COARSE * mm.min() and dims == 3:
-            mm[coarse] = np.percentile(seen.spacing[:, coarse], 10)
-            reasons["spacing"] += "; the 10th percentile of the coarse axis"
-        extent = seen.spacing * seen.shape
-        if task == "classification":
-            need = np.percentile(extent, 95, axis=0)[:dims]
-            factor = max(1.0, float((need / mm[:dims]).max()) / MAX_SIDE[dims])
-            if factor > 1:
-                mm[:dims] *= factor
-                reasons["spacing"] += f", made {factor:.2g} times coarser to see a scan whole"
-            size = np.percentile(extent, 95, axis=0) / mm
-        else:
-            size = np.median(extent, axis=0) / mm
-        i, j, k = (round(float(v), 4) for v in mm)
-        spacing = (i, j, k)
-    else:
+) -> tuple[tuple[float, float, float] | None, NDArray[np.float64]]:
+    """Return the spacing (None for pictures), and how much a window should show, in voxels."""
+    size = np.median(seen.shape, axis=0)[:dims]
+    if not seen.spacing_known:
         reasons["spacing"] = "pictures have no voxel size: each is fitted into the window"
-        largest = size[:dims].max()
-        limit = MAX_SIDE[dims] if task == "classification" else math.sqrt(MAX_VOXELS[2])
-        size = size * min(1.0, limit / largest)
-    sides = np.ceil(np.round(size[:dims], 2) / step) * step
-    if task == "segmentation":
+        side = MAX_SIDE[dims] if task == "classification" else math.sqrt(MAX_VOXELS[2])
+        return None, size * min(1.0, side / size.max())
+    mm = np.median(seen.spacing, axis=0)
+    reasons["spacing"] = "median voxel size of the cases, mm"
+    coarse = int(mm.argmax())
+    if mm[coarse] > COARSE * mm.min() and dims == 3:
+        mm[coarse] = np.percentile(seen.spacing[:, coarse], 10)
+        reasons["spacing"] += "; the 10th percentile of the coarse axis"
+    extent = seen.spacing * seen.shape
+    if task == "classification":
+        need = np.percentile(extent, 95, axis=0)[:dims]
+        if (need > MAX_SIDE[dims] * mm[:dims]).any():
+            reasons["spacing"] += f", or coarser: {MAX_SIDE[dims]} voxels show a scan whole"
+        mm[:dims] = np.maximum(mm[:dims], need / MAX_SIDE[dims])
+    else:
+        need = np.median(extent, axis=0)[:dims]
+    i, j, k = (round(float(v), 4) for v in mm)
+    return (i, j, k), need / mm[:dims]
+
+
+def window(
+    size: NDArray[np.float64], spec: ModelSpec, reasons: dict[str, str]
+) -> tuple[int, int, int]:
+    """Return the window of the network: `size` (2 or 3 sides), as far as the network takes it."""
+    dims = len(size)
+    step = np.array([math.lcm(EVEN, one) for one in divisor_of(spec, dims)])
+    sides = np.ceil(np.round(size, 2) / step) * step
+    if spec.task == "segmentation":
         while sides.prod() > MAX_VOXELS[dims]:
-            sides[int((sides / size[:dims]).argmax())] -= step
+            widest = np.where(sides > step, sides / size, 0).argmax()
+            sides[widest] -= step[widest]
         whole = "median size of the cases on that grid"
         shrunk = f"; as much of it as {MAX_VOXELS[dims]:,} voxels allow"
-        reasons["roi_size"] = whole + (shrunk if (sides < np.floor(size[:dims])).any() else "")
+        reasons["roi_size"] = whole + (shrunk if (sides < np.floor(size)).any() else "")
     else:
-        reasons["roi_size"] = "holds 95 % of the cases whole" if spacing else "size of the pictures"
+        reasons["roi_size"] = (
+            "holds 95 % of the cases whole" if spec.spacing else "size of the pictures"
+        )
     ri, rj, rk = (int(s) for s in (*sides, *([1] * (3 - dims))))
-    return spacing, (ri, rj, rk)
+    return ri, rj, rk
 
 
-def stages_for(sides: Sequence[float] | np.ndarray[Any, Any]) -> int:
-    """Return how often a U-Net may halve a window and keep 4 voxels a side, plus one."""
-    depth = int(math.log2(max(1.0, float(np.min(sides)) / SMALLEST)))
+def divisor_of(spec: ModelSpec, dims: int) -> tuple[int, ...]:
+    """Return what the sides of a window must divide by for the network of a spec."""
+    example = replace(spec, roi_size=(64, 64, 1 if dims == 2 else 64))
+    with torch.device("meta"):  # shapes alone, no numbers
+        return cast(tuple[int, ...], build_model(example).divisor)
+
+
+def stages_for(size: NDArray[np.float64]) -> int:
+    """Return how many stages a U-Net may have that keeps 4 voxels a side of what it looks at."""
+    dims = len(size)
+    shrink = min(1.0, (MAX_VOXELS[dims] / size.prod()) ** (1 / dims))
+    depth = int(math.log2(max(1.0, float(size.min()) * shrink / SMALLEST)))
     return int(np.clip(depth + 1, 2, MAX_STAGES))
 
 
 def network_of(
     architecture: str,
     task: Task,
-    roi_size: tuple[int, int, int],
+    size: NDArray[np.float64],
     width: int,
     reasons: dict[str, str],
 ) -> dict[str, Any]:
-    """Return the settings of the network."""
-    dims = 2 if roi_size[2] == 1 else 3
+    """Return the settings of the network, by how much a window should show."""
     if architecture.startswith(("unet", "resunet")):
-        stages = stages_for(roi_size[:dims])
+        stages = stages_for(size)
         reasons["network"] = (
-            f"{stages} stages, so that the deepest map keeps {SMALLEST} voxels a side or more"
+            f"{stages} stages, so that the deepest map keeps about {SMALLEST} voxels a side or more"
         )
         features = tuple(min(width * 2**s, MAX_FEATURES) for s in range(stages))
-        return {"features": features, "decoder_convs": 1}
+        blocks = {"blocks": BLOCKS[:stages]} if architecture.startswith("res") else {}
+        top = {"decoder_convs": 1} if task == "segmentation" else {}
+        return {"features": features, **blocks, **top}
     if architecture.startswith("resnet"):
-        small = max(roi_size) <= 64
+        small = size.max() <= 64
         reasons["network"] = (
             "a window this small keeps its voxels in the first stage"
             if small
             else "the first stage takes a window of this size to a quarter"
         )
-        return {"stem": "small" if max(roi_size) <= 32 else "medium" if small else "large"}
+        return {"stem": "small" if size.max() <= 32 else "medium" if small else "large"}
     return {}
 
 
-def input_of(one: InputSpec, look: Look, task: Task, reasons: dict[str, str]) -> InputSpec:
+def input_of(
+    number: int, one: InputSpec, seen: Survey, task: Task, reasons: dict[str, str]
+) -> InputSpec:
     """Return an input with its modality, channels and intensity rule."""
+    look = seen.looks[one.name]
     modality = one.modality or only(look.modalities)
     low, high = (float(v) for v in np.percentile(look.values, [0.5, 99.5]))
     levels = np.unique(look.values)
@@ -209,7 +241,7 @@ def input_of(one: InputSpec, look: Look, task: Task, reasons: dict[str, str]) ->
     elif len(levels) == 2 and task == "classification":
         rule = Intensity("window", low=float(levels[0]), high=float(levels[1]))
         why = f"two values only, {levels[0]:g} and {levels[1]:g}: a shape"
-    reasons[f"intensity of {one.name}"] = why
+    reasons[f"inputs.{number}.intensity"] = why
     return replace(one, modality=modality, channels=look.channels, intensity=rule)
 
 
@@ -228,8 +260,7 @@ def config_of(seen: Survey, spec: ModelSpec, cases: int, reasons: dict[str, str]
         if task == "segmentation"
         else f"{steps * batch / cases:.0f} times each case"
     )
-    sided = [n for n in spec.class_names if {"left", "right"} & set(n.lower().split("_"))]
-    mirror = "" if sided or any("left" in n or "right" in n for n in spec.class_names) else "R"
+    mirror = "" if any(sided(name) for name in spec.class_names) else "R"
     reasons["augment.mirror"] = (
         "left and right are classes: nothing is mirrored"
         if not mirror
@@ -245,6 +276,12 @@ def config_of(seen: Survey, spec: ModelSpec, cases: int, reasons: dict[str, str]
     spread = ", ".join(f"{name} {count}" for name, count in seen.counts.items())
     reasons["class_weights"] = f"{spread}: {'rare classes count more' if rare else 'even enough'}"
     return replace(config, learning_rate=rate, class_weights="balanced" if rare else "none")
+
+
+def sided(name: str) -> bool:
+    """Tell whether a class is of one side: left or right (or L or R) is a word of its name."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return bool({word.lower() for word in words} & {"left", "right", "l", "r"})
 
 
 def only(found: Any) -> str:

@@ -15,6 +15,7 @@ from medvision.train_config import TrainConfig
 
 PLAN = "plan.json"
 
+
 @dataclass(frozen=True)
 class Plan:
     """What to train and how, and why so.
@@ -30,6 +31,12 @@ class Plan:
     spec: ModelSpec
     train: TrainConfig
     reasons: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.spec, ModelSpec) or not isinstance(self.train, TrainConfig):
+            raise SpecError("A plan holds spec and train, two tables of settings.")
+        if not isinstance(self.reasons, Mapping):
+            raise SpecError("A plan's reasons are a table, from the name of a setting to a line.")
 
     def to_json(self) -> str:
         """Return the plan as indented JSON."""
@@ -62,15 +69,15 @@ def with_settings(plan: Plan, settings: Sequence[str]) -> Plan:
     """Return a plan with settings replaced, each given as ``name=value``.
 
     Names are those of `TrainConfig` and `ModelSpec`, with dots for what lies inside
-    (``augment.mirror=RAS``); values are JSON, plain text, or numbers with commas
-    (``roi_size=64,64,64``).
+    (``augment.mirror=RAS``, ``inputs.0.intensity.rule=window``); values are JSON, plain text, or
+    parts with commas: numbers (``roi_size=64,64,64``), and text where a list stands.
 
     Raises
     ------
     SpecError
         For a setting that is not there, or does not fit.
     """
-    data: dict[str, Any] = asdict(plan)
+    data: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
     for setting in settings:
         name, equals, text = setting.partition("=")
         first, *rest = name.strip().split(".")
@@ -78,21 +85,26 @@ def with_settings(plan: Plan, settings: Sequence[str]) -> Plan:
         homes |= {f.name: "spec" for f in fields(ModelSpec)}
         if not equals or first not in homes:
             raise SpecError(f"No setting {setting!r}. Known: {', '.join(sorted(homes))}.")
-        place, last = data[homes[first]], first
+        place: Any = data[homes[first]]
+        last: Any = first
         for deeper in rest:
-            if not isinstance(place[last], dict):
-                raise SpecError(f"{setting!r}: {last} holds no settings of its own.")
-            place, last = place[last], deeper
-        place[last] = value_of(text.strip())
+            place = place.get(last) if isinstance(place, dict) else place[last]
+            last = int(deeper) if isinstance(place, list) and deeper.isdecimal() else deeper
+            if not isinstance(place, dict) and not (
+                isinstance(place, list) and last in range(len(place))
+            ):
+                raise SpecError(f"{setting!r}: there is no {deeper} to set.")
+        before = place.get(last) if isinstance(place, dict) else place[last]
+        place[last] = value_of(text.strip(), isinstance(before, list))
         data["reasons"][name.strip()] = "as asked for"
-    return build_dataclass(Plan, json.loads(json.dumps(data)))
+    return build_dataclass(Plan, data)
 
 
-def value_of(text: str) -> Any:
-    """Read a value from the command line."""
+def value_of(text: str, several: bool) -> Any:
+    """Read a value from the command line; text with commas is `several`, or one with commas."""
     for candidate in (text, f"[{text}]" if "," in text else text):
         try:
             return json.loads(candidate)
         except ValueError:
             continue
-    return text
+    return [part.strip() for part in text.split(",")] if several else text

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medvision.dataset import Case, name_case, read_case, read_images, refuse
+from medvision.dataset import Case, name_case, read_case, read_images, refuse, strange_labels
 from medvision.errors import CasesError, MedvisionError
 from medvision.fingerprint import Facts, facts_of
 from medvision.progress import track
 from medvision.spec import ModelSpec
+from medvision.transforms import laid_flat
 from medvision.volume import Volume
 
 SAMPLES = 10_000  # voxels of each case that intensities are judged by
@@ -67,10 +68,13 @@ def survey(
     Raises
     ------
     CasesError
-        Naming every case that cannot be used; or when pictures and scans are mixed.
+        Naming every case that cannot be used; when pictures and scans are mixed; or when no mask
+        holds a structure.
     """
     if not cases:
         raise CasesError("There are no cases to plan a model from.")
+    if blank.task == "classification":
+        refuse(strange_labels(cases, blank.class_names))
     facts, known, shapes, problems = [], Counter[bool](), [], []
     found: dict[str, list[tuple[str, int, bool, NDArray[np.float64]]]] = {}
     counts: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
@@ -89,10 +93,9 @@ def survey(
         except MedvisionError as error:
             problems.append(name_case(case, error))
             continue
-        reference = next(iter(study.volumes.values()))
-        upright = reference.reoriented(blank.orientation)
+        reference = laid_flat(next(iter(study.volumes.values())), blank)
         facts.append(facts_of(reference, blank))
-        shapes.append(upright.shape)
+        shapes.append(facts[-1].shape)
         known[reference.info.spacing_known] += 1
         for name, volume in study.volumes.items():
             found.setdefault(name, []).append(
@@ -109,6 +112,9 @@ def survey(
             f"{known[True]} cases have a voxel size and {known[False]} are pictures without one: "
             "train on one kind."
         )
+    absent = [f"{name} (label {n})" for n, name in enumerate(counts, 1) if not counts[name]]
+    if absent and blank.task == "segmentation":
+        raise CasesError(f"No mask of the {len(cases)} cases holds {' or '.join(absent)}.")
     looks = {name: look_of(name, rows) for name, rows in found.items()}
     total = sum(int(np.prod(shape)) for shape in shapes)
     return Survey(
@@ -123,12 +129,13 @@ def survey(
 
 
 def sample(volume: Volume, mask: Volume | None) -> NDArray[np.float64]:
-    """Return some voxels: of those inside the mask where there is one on the same grid."""
+    """Return some finite voxels: of those inside the mask where there is one on the same grid."""
     values = volume.array
     if mask is not None and mask.shape == volume.shape:
         values = values[:, mask.array[0] > 0]
     flat = values.ravel()
-    return flat[:: max(1, flat.size // SAMPLES)].astype(np.float64)
+    thinned = flat[:: max(1, flat.size // SAMPLES)].astype(np.float64)
+    return thinned[np.isfinite(thinned)]
 
 
 def look_of(name: str, rows: Sequence[tuple[str, int, bool, NDArray[np.float64]]]) -> Look:

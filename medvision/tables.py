@@ -204,15 +204,18 @@ def print_plan(plan: Plan) -> None:
 
 
 def setting_of(plan: Plan, name: str) -> Any:
-    """Return the value of a setting by the name its reason has."""
-    start = "intensity of "
-    if name.startswith(start):
-        wanted = name.removeprefix(start)
-        return next(one.intensity for one in plan.spec.inputs if one.name == wanted)
+    """Return the value of a setting by the name its reason has; None when there is none such."""
     first, *rest = name.split(".")
-    value = getattr(plan.spec if hasattr(plan.spec, first) else plan.train, first)
-    for deeper in rest:
-        value = value[deeper] if isinstance(value, Mapping) else getattr(value, deeper)
+    value: Any = getattr(plan.spec if hasattr(plan.spec, first) else plan.train, first, None)
+    try:
+        for deeper in rest:
+            if isinstance(value, (tuple, Mapping)):
+                key: Any = int(deeper) if isinstance(value, tuple) else deeper
+                value = value[key]
+            else:
+                value = getattr(value, deeper)
+    except (AttributeError, LookupError, ValueError):  # a person may have edited the reasons
+        return None
     return value
 
 
