@@ -49,9 +49,9 @@ clean:
 # Trains 11 networks; stops and goes on where it was (--resume).
 MSD ?= data/Task04_Hippocampus
 RUNS := runs/hippocampus
-TRAIN := --classes anterior,posterior --name hippocampus --width 24 --roi-size 32,48,32 \
-	--steps 2000 --batch-size 2 --learning-rate 0.005 --precision bf16-mixed --threads 1 \
-	--eval-every 1000 --resume
+TRAIN := --classes anterior,posterior --name hippocampus --set network.features=24,48,96,192 \
+	--set roi_size=32,48,32 --set steps=2000 --set batch_size=2 --set learning_rate=0.005 \
+	--set precision=bf16-mixed --set eval_every=1000 --threads 1 --resume
 hippocampus: $(VENV)/.test
 	$(BIN)/medvision datasets msd $(MSD) --group-by pair --out $(RUNS)/pair.csv
 	$(BIN)/medvision datasets msd $(MSD) --group-by case --out $(RUNS)/case.csv

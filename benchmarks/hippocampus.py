@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from medvision.checkpoint import load_model, load_spec, save_model
-from medvision.evaluate import Score, read_scores
 from medvision.files import write_text
 from medvision.run_card import device_name, package_versions
+from medvision.scores import MaskScore, read_scores
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "medvision" / "weights" / "hippocampus"
@@ -28,10 +28,14 @@ README = ROOT / "README.md"
 FOLDS = 5
 
 
-def read_folds(folder: Path) -> dict[int, list[Score]]:
+def read_folds(folder: Path) -> dict[int, list[MaskScore]]:
     """Return the scores of every finished fold."""
     paths = {k: folder / f"fold_{k}" / "metrics.csv" for k in range(FOLDS)}
-    return {k: read_scores(path) for k, path in paths.items() if path.exists()}
+    return {
+        k: [s for s in read_scores(path) if isinstance(s, MaskScore)]
+        for k, path in paths.items()
+        if path.exists()
+    }
 
 
 def cell(values: list[float], digits: int) -> str:
@@ -39,7 +43,7 @@ def cell(values: list[float], digits: int) -> str:
     return f"{np.nanmean(values):.{digits}f}"
 
 
-def row(title: str, scores: list[Score]) -> str:
+def row(title: str, scores: list[MaskScore]) -> str:
     """Return one line of a table: both structures, their mean Dice, HD95 and volume error."""
     cells = [title, str(len({s.case_id for s in scores}))]
     for name in ("anterior", "posterior"):
@@ -53,7 +57,7 @@ def row(title: str, scores: list[Score]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def fold_lines(folds: dict[int, list[Score]]) -> str:
+def fold_lines(folds: dict[int, list[MaskScore]]) -> str:
     """Return a Markdown table, a line per fold and one over all cases."""
     head = [
         "| fold | cases | anterior: Dice | HD95, mm | error, ml | abs. error, ml "
@@ -142,7 +146,7 @@ patches {"×".join(map(str, spec.roi_size))}, left and right mirrored at random;
     print(f"Wrote {WEIGHTS}, {TABLE} and the figures in {README}")
 
 
-def write_readme(results: dict[str, dict[int, list[Score]]]) -> None:
+def write_readme(results: dict[str, dict[int, list[MaskScore]]]) -> None:
     """Put mean Dice over all folds into the README's rows that start with each name."""
     text = README.read_text(encoding="utf-8")
     for name, folds in results.items():
