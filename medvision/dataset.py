@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from medvision.volume import Volume, same_grid
 COLUMNS = ("case_id", "image", "image_*", "mask", "label", "split", "group")
 TRUTH: Mapping[Task, str] = {"segmentation": "mask", "classification": "label"}
 SPLITS = ("", "train", "val", "test")
+TRIES = 20  # seeds that folds are looked for with
 
 
 @dataclass(frozen=True)
@@ -202,13 +204,13 @@ def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[i
     groups, labels = [case.group for case in cases], [case.label for case in cases]
     if not 2 <= folds <= len(set(groups)):
         raise CasesError(f"{len(set(groups))} groups cannot make {folds} folds (at least 2).")
-    splitters = [GroupKFold(folds, shuffle=True, random_state=seed)]
-    if any(labels):
-        splitters.insert(0, StratifiedGroupKFold(folds, shuffle=True, random_state=seed))
+    kinds = [StratifiedGroupKFold, GroupKFold] if any(labels) else [GroupKFold]
     lacking = ""
     with warnings.catch_warnings():  # a class rarer than the folds is told below, if it matters
         warnings.simplefilter("ignore", UserWarning)
-        for splitter in splitters:  # stratification may leave a fold empty; groups alone do not
+        # stratification may leave a fold empty, and either may put a rare class into one fold
+        for kind, number in product(kinds, range(TRIES)):
+            splitter = kind(folds, shuffle=True, random_state=seed + number)
             try:
                 split = [val.tolist() for _, val in splitter.split(groups, labels, groups)]
             except ValueError:  # every class is rarer than the folds: nothing to stratify
@@ -218,7 +220,7 @@ def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[i
                 return split
     raise CasesError(
         f"Every case of {lacking} lies in one fold of {folds}: it would be absent from training. "
-        "Ask for other folds (--folds, --seed), or leave the class out."
+        "Ask for other folds (--folds), or leave the class out."
     )
 
 

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from medvision.dataset import Case, read_case, read_cases, split_folds, write_cases
+from medvision.dataset import (
+    Case,
+    check_cases,
+    classes_of,
+    read_case,
+    read_cases,
+    split_folds,
+    task_of,
+    write_cases,
+)
 from medvision.errors import CasesError
 from medvision.items import load_item
 from medvision.spec import InputSpec, ModelSpec
@@ -45,6 +55,18 @@ def test_rows_become_cases(tmp_path):
         (["one,i.nii,x,m.nii"], "case_id,image_a,image_b,mask", r"\(one\): no image_b at 'x'"),
         (["one,i.nii,m.nii,p"], "case_id,image,mask,color", "unknown columns: color"),
         (["one,i.nii,m.nii,dev"], "case_id,image,mask,split", "split 'dev' is not"),
+        (["one,i.nii,m.nii", "", "two,i.nii,"], "case_id,image,mask", r"line 4 \(two\): no mask"),
+        (["one,i.nii,m.nii,x,y"], "case_id,image,mask,group", r"line 2 \(one\): more fields"),
+        (["one"], "case_id,image,mask", "no image at None"),
+        (["one,,m.nii"], "case_id,image,mask", "no image at ''"),
+        ([f"one,{'i' * 5000},m.nii"], "case_id,image,mask", r"line 2 \(one\): no image"),
+        (["one,i.nii,m.nii,m.nii"], "case_id,image,mask,mask", "two columns for one thing"),
+        (["one,i.nii,i.nii,m.nii"], "case_id,image,image_image,mask", "two columns for one thing"),
+        (
+            ["one,i.nii,m.nii,train,p", "two,i.nii,m.nii,,p", "three,i.nii,m.nii,test,p"],
+            "case_id,image,mask,split,group",
+            r"group p is in two splits: train \(line 2, 3\), test \(line 4\)",
+        ),
         ([], "case_id,image,mask", "no rows"),
     ],
 )
@@ -91,6 +113,51 @@ def test_rows_of_other_splits_are_left_out(tmp_path):
         read_cases(write(tmp_path, rows[2:], "case_id,image,mask,split"), ("val", "x"))
 
 
+def test_every_problem_of_a_table_is_told_at_once(tmp_path):
+    save(tmp_path / "i.nii", np.zeros((4, 4, 4), np.int16))
+    rows = ["one,i.nii,a", "one,none.nii,a", "two,i.nii,", *[f"x{n},i,a" for n in range(30)]]
+    with pytest.raises(CasesError) as caught:
+        read_cases(write(tmp_path, rows, "case_id,image,label"), task="classification")
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:4]] == [
+        "line 3",
+        "line 3 (one)",
+        "line 4 (two)",
+    ]
+    assert len(lines) == 1 + 20 + 1
+    assert lines[-1].strip() == "… and 13 more"
+
+
+def test_the_task_is_what_there_is_a_column_for(tmp_path):
+    assert task_of(write(tmp_path, [], "case_id,image,mask")) == "segmentation"
+    assert task_of(write(tmp_path, [], "case_id,image,label")) == "classification"
+    with pytest.raises(CasesError, match="no mask and no label"):
+        task_of(write(tmp_path, [], "case_id,image"))
+    with pytest.raises(CasesError, match=r"a column mask and a column label: say .*--task"):
+        task_of(write(tmp_path, [], "case_id,image,mask,label"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "says"),
+    [
+        ("aab", ("a", "c"), r"line 4 \(x2\): label 'b' is none of the classes a, c"),
+        ("aaa", (), "All 3 cases have the same label, 'a'"),
+        ("aab", ("a", "b", "c"), "No case to train on has the label 'c'; found: a, b"),
+        ("aabc", ("b",), r"line 2 \(x0\): label 'a' .*\n.*\n.*line 5 \(x3\): label 'c'"),
+    ],
+)
+def test_labels_must_be_the_classes(labels, classes, says):
+    cases = [Case(f"x{i}", {}, None, str(i), label=a, line=i + 2) for i, a in enumerate(labels)]
+    with pytest.raises(CasesError, match=says):
+        classes_of(cases, classes)
+
+
+def test_classes_are_those_found_or_in_the_order_asked_for():
+    cases = [Case(f"x{i}", {}, None, str(i), label=label) for i, label in enumerate("bab")]
+    assert classes_of(cases) == ("a", "b")
+    assert classes_of(cases, ("b", "a")) == ("b", "a")
+
+
 def test_masks_must_fit_their_image(tmp_path):
     save(tmp_path / "i.nii", np.zeros((4, 4, 4), np.int16))
     save(tmp_path / "other.nii", np.zeros((4, 4, 4), np.int16), np.diag([1, 1, 2, 1]))
@@ -100,17 +167,110 @@ def test_masks_must_fit_their_image(tmp_path):
         read_case(Case("x", image, tmp_path / "other.nii", "g"), SPEC)
     with pytest.raises(CasesError, match=r"labels \[7.0\].*expected 0 to 2"):
         read_case(Case("x", image, tmp_path / "label.nii", "g"), SPEC)
+    for value in (0.5, -1, np.nan):
+        save(tmp_path / "odd.nii", np.full((4, 4, 4), value, np.float32))
+        with pytest.raises(CasesError, match=rf"labels \[{value}.*expected 0 to 2"):
+            read_case(Case("x", image, tmp_path / "odd.nii", "g"), SPEC)
+    save(tmp_path / "two.nii", np.zeros((4, 4, 4, 2), np.int16))
+    with pytest.raises(CasesError, match=r"two.nii has 2 channels"):
+        read_case(Case("x", image, tmp_path / "two.nii", "g"), SPEC)
 
 
-@given(st.lists(st.integers(0, 8), min_size=12, max_size=40), st.integers(2, 4), st.integers(0, 99))
-def test_no_group_is_ever_split(groups, folds, seed):
-    cases = [Case(str(i), None, None, f"g{g}") for i, g in enumerate(groups)]
-    if len(set(groups)) < folds:
+def test_a_picture_does_not_fit_a_model_in_mm(tmp_path):
+    Image.new("L", (6, 5)).save(tmp_path / "i.png")
+    case = Case("x", {"image": tmp_path / "i.png"}, tmp_path / "i.png", "g")
+    with pytest.raises(CasesError, match=r"x: .*i.png is a picture without a known voxel size"):
+        read_case(case, SPEC)
+    flat = replace(SPEC, spacing=None, architecture="unet2d", roi_size=(8, 8, 1))
+    study, mask = read_case(case, flat)
+    assert study.volumes["image"].shape == mask.shape == (6, 5, 1)
+
+
+def test_cases_that_cannot_be_preprocessed_are_found_beforehand(tmp_path):
+    arrays = {"good": np.arange(64.0).reshape(4, 4, 4), "flat": np.ones((4, 4, 4))}
+    arrays["color"] = np.stack([arrays["good"]] * 2, axis=-1)
+    for name, array in arrays.items():
+        save(tmp_path / f"{name}.nii", array.astype(np.float32))
+    save(tmp_path / "m.nii", np.zeros((4, 4, 4), np.uint8))
+    cases = [
+        Case(name, {"image": tmp_path / f"{name}.nii"}, tmp_path / "m.nii", name, line=line)
+        for line, name in enumerate(arrays, start=2)
+    ]
+    with pytest.raises(CasesError) as caught:
+        check_cases(cases, SPEC, show=False)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("line 3 (flat): The image is constant")
+    assert second.startswith("line 4 (color): The model takes one channel; this image has 2")
+
+
+GROUPS = st.lists(
+    st.tuples(st.integers(1, 7), st.text("ab", min_size=1, max_size=3)), min_size=2, max_size=14
+)  # size and labels of each group
+
+
+@given(GROUPS, st.integers(2, 5), st.integers(0, 99), st.booleans())
+def test_no_group_is_ever_split_and_no_fold_is_empty(groups, folds, seed, labeled):
+    cases = [
+        Case(f"{g}-{i}", {}, None, f"g{g}", label=labels[i % len(labels)] if labeled else "")
+        for g, (size, labels) in enumerate(groups)
+        for i in range(size)
+    ]
+    if len(groups) < folds:
         with pytest.raises(CasesError, match="cannot make"):
             split_folds(cases, folds, seed)
         return
-    splits = split_folds(cases, folds, seed)
+    try:
+        splits = split_folds(cases, folds, seed)
+    except CasesError:  # only ever where a class is too rare to be everywhere
+        patients = [len({c.group for c in cases if c.label == name}) for name in "ab"]
+        assert labeled
+        assert 1 in patients or (folds == 2 and 2 in patients)
+        return
     assert sorted(i for val in splits for i in val) == list(range(len(cases)))
+    assert all(splits)
     for val in splits:
-        inside = {groups[i] for i in val}
-        assert inside.isdisjoint(g for i, g in enumerate(groups) if i not in val)
+        rest = [case for i, case in enumerate(cases) if i not in val]
+        assert {cases[i].group for i in val}.isdisjoint(case.group for case in rest)
+        assert {case.label for case in rest} == {case.label for case in cases}
+
+
+def cases_of(groups):
+    """Cases whose groups and labels are given as ``{group: labels}``."""
+    return [
+        Case(f"{group}{i}", {}, None, group, label=label)
+        for group, labels in groups.items()
+        for i, label in enumerate(labels)
+    ]
+
+
+def test_one_giant_group_fills_one_fold_alone():
+    groups = {"giant": "ab" * 40, **{f"g{i}": "ab"[i % 2] for i in range(6)}}
+    cases = cases_of(groups)
+    for seed in range(5):
+        splits = split_folds(cases, 3, seed)
+        [giant] = [val for val in splits if any(cases[i].group == "giant" for i in val)]
+        assert sum(cases[i].group == "giant" for i in giant) == 80
+        assert all(splits)
+
+
+def test_a_class_of_one_patient_is_never_only_validated_on():
+    with pytest.raises(CasesError, match=r"Every case of b lies in one fold of 3: .*--folds"):
+        split_folds(cases_of({"p": "bbbb", **{f"g{i}": "a" for i in range(9)}}), 3)
+
+
+def test_classes_rarer_than_the_folds_are_split_as_groups():
+    splits = split_folds(cases_of({"p": "a", "q": "a", "r": "b", "s": "b"}), 3, seed=0)
+    assert sorted(len(val) for val in splits) == [1, 1, 2]
+
+
+def test_folds_have_about_the_same_share_of_each_class():
+    cases = cases_of({f"g{i}": "aab" if i % 5 else "bbb" for i in range(50)})
+    for val in split_folds(cases, 5, seed=1):
+        assert len(val) == 30
+        assert abs(sum(cases[i].label == "a" for i in val) - 16) <= 2
+
+
+def test_folds_repeat_themselves():
+    cases = cases_of({f"g{i}": "ab"[i % 2] for i in range(20)})
+    assert split_folds(cases, 4, seed=3) == split_folds(cases, 4, seed=3)
+    assert split_folds(cases, 4, seed=3) != split_folds(cases, 4, seed=4)
