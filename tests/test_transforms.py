@@ -12,8 +12,10 @@ from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.spec import InputSpec, Intensity, ModelSpec
 from medvision.transforms import (
     Grid,
+    antialias,
     block_around,
     coverage,
+    gaussian_blur,
     invert,
     preprocess,
     resample,
@@ -219,3 +221,53 @@ def test_a_block_around_a_grid_holds_it_and_stays_in_place():
     image, part = (torch.from_numpy(v.array).double() for v in (volume, block))
     same = resample(part, block.affine, grid)
     assert torch.allclose(same, resample(image, volume.affine, grid), atol=1e-6)
+
+
+def test_a_fitted_volume_keeps_its_shape_in_the_world():
+    spec = replace(SPEC, spacing=None)
+    shape, affine = (30, 40, 12), np.diag([1.0, 1, 3, 1])
+    volume = bump(shape, affine, (14.5, 19.5, 16.5), sigma=6)
+    for orientation in ("RAS", "LPS", "SAL"):
+        prepared = preprocess({"image": volume.reoriented(orientation)}, spec)
+        assert prepared.tensor.shape == (1, 16, 16, 16)
+        spacing = np.linalg.norm(prepared.grid.affine[:3, :3], axis=0)
+        assert np.allclose(spacing, 2.5)  # 40 mm in 16
+        assert np.allclose(to_world(prepared.grid.affine, (7.5, 7.5, 7.5)), (14.5, 19.5, 16.5))
+        assert np.allclose(landmark(prepared.tensor[0]), 7.5, atol=0.1)
+
+
+def checkerboard(shape):
+    index = np.indices(shape).sum(axis=0) % 2
+    return torch.from_numpy(index.astype(np.float32))[None]
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.7])
+def test_a_checkerboard_seen_coarsely_is_gray(factor):
+    image, affine = checkerboard((48, 48, 48)), np.eye(4)
+    grid = Grid((9, 9, 9), check_affine(turned_affine(0, (factor,) * 3, (23,) * 3, (9, 9, 9))))
+    assert (resample(image, affine, grid) - 0.5).abs().max() > 0.4  # black or white by chance
+    smooth = resample(antialias(image, affine, grid), affine, grid)
+    assert torch.allclose(smooth, torch.full_like(smooth, 0.5), atol=0.02)
+
+
+def test_smoothing_keeps_means_and_places_and_coarse_axes():
+    volume = bump((40, 40, 40), check_affine(turned_affine(0, (1, 1, 1))), (0, 0, 0), sigma=3.0)
+    image = torch.from_numpy(volume.array)
+    coarse = Grid((20, 20, 40), check_affine(np.diag([2.0, 2, 1, 1])))
+    smooth = antialias(image, volume.affine, coarse)
+    assert smooth.sum() == pytest.approx(float(image.sum()), rel=1e-4)
+    assert np.allclose(landmark(smooth[0]), 19.5, atol=1e-3)
+    spread = [float(one.sum(dim=(0, 1, 2)).std()) for one in (image, smooth)]
+    assert spread[0] == pytest.approx(spread[1], rel=1e-4)  # along k nothing is smoothed
+    assert float(smooth.max()) < 0.95 * float(image.max())
+    fine = Grid((80, 80, 80), check_affine(np.diag([0.5, 0.5, 0.5, 1])))
+    assert antialias(image, volume.affine, fine) is image
+
+
+def test_smoothing_follows_turned_axes():
+    image = torch.rand(1, 12, 12, 12)
+    affine = np.array([[0, 1.0, 0, 0], [2, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    smooth = antialias(image, np.eye(4), Grid((6, 12, 12), check_affine(affine)))
+    sigma = 3**0.5 / (2 * (2 * np.log(2)) ** 0.5)  # the new i, 2 mm wide, runs along the old j
+    assert torch.allclose(smooth, gaussian_blur(image, [0, sigma, 0]))
+    assert not torch.allclose(smooth, image, atol=0.1)
