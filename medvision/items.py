@@ -114,12 +114,16 @@ def labels_on(prepared: Prepared, mask: Volume, spec: ModelSpec) -> Tensor:
 
 
 def foreground_of(labels: Tensor, spec: ModelSpec) -> tuple[Tensor, ...]:
-    """Return (V, 3) voxels of each structure that labels (I, J, K) hold, evenly thinned out."""
-    found = []
+    """Return (V, 3) voxels of each structure that labels (I, J, K) hold, thinned out by chance.
+
+    Every n-th voxel would not do: where n divides by a side, they all lie on one plane.
+    """
+    found, rng = [], Generator().manual_seed(0)
     for label in range(1, spec.outputs):
         voxels = (labels == label).nonzero()
         if len(voxels):
-            found.append(voxels[:: -(-len(voxels) // MAX_FOREGROUND)].to(torch.int16))
+            some = torch.randperm(len(voxels), generator=rng)[:MAX_FOREGROUND]
+            found.append(voxels[some].to(torch.int16))
     return tuple(found)
 
 

@@ -6,12 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from medvision.dataset import Case
 from medvision.errors import CasesError
-from medvision.items import Item, Patches, foreground_of, load_item, load_items
-from medvision.spec import ModelSpec
+from medvision.items import Item, Patches, class_weights, foreground_of, load_item, load_items
+from medvision.spec import InputSpec, Intensity, ModelSpec
 from medvision.train_config import Augment, TrainConfig
+from medvision.transforms import center_window
 
 SPEC = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16))
 STILL = Augment(
@@ -94,3 +96,124 @@ def test_mirroring_swaps_left_and_right_alone(orientation, axis):
     patch = Patches([whole], spec, config)[0]
     assert torch.allclose(patch["image"], whole.image.flip(1 + axis), atol=1e-4)
     assert torch.equal(patch["target"], whole.target.flip(axis).long())
+
+
+def test_windows_centered_on_foreground_show_it_each_structure_as_often():
+    labels = torch.zeros(60, 60, 60, dtype=torch.uint8)
+    labels[2:5, 2:5, 2:5], labels[30:50, 30:50, 30:50] = 1, 2
+    whole = Item("x", labels.float()[None], labels, foreground_of(labels, SPEC))
+    spec = replace(SPEC, roi_size=(8, 8, 8))
+    all_of_them = Patches([whole], spec, TrainConfig(foreground=1, augment=STILL))
+    shown = [set(all_of_them[n]["target"].unique().tolist()) for n in range(60)]
+    assert all(found & {1, 2} for found in shown)
+    assert 18 <= sum(1 in found for found in shown) <= 42
+    anywhere = Patches([whole], spec, TrainConfig(foreground=0, augment=STILL))
+    assert sum(1 in anywhere[n]["target"] for n in range(60)) <= 6
+
+
+def test_a_case_without_any_structure_is_cut_anywhere():
+    empty = Item("x", torch.rand(1, 20, 20, 20), torch.zeros(20, 20, 20, dtype=torch.uint8))
+    patches = Patches([empty], SPEC, TrainConfig(foreground=1))
+    assert not patches[0]["target"].any()
+
+
+def test_foreground_is_thinned_out_evenly():
+    labels = torch.ones(60, 60, 60, dtype=torch.uint8)
+    [voxels] = foreground_of(labels, replace(SPEC, class_names=("a",)))
+    assert 9_000 < len(voxels) <= 10_000
+    assert voxels.float().mean(dim=0) == pytest.approx([29.5] * 3, abs=0.5)
+    assert [len(v) for v in foreground_of(labels * 2, SPEC)] == [len(voxels)]  # label 1 is absent
+
+
+def test_a_2d_window_is_one_plane_of_image_and_labels():
+    planes = torch.arange(9.0).expand(1, 24, 20, 9)
+    labels = (planes[0] % 3).to(torch.uint8)
+    spec = replace(SPEC, architecture="unet2d", roi_size=(16, 16, 1))
+    still = dict.fromkeys(("gamma", "bias", "level", "blur", "coarse", "noise"), 0.0)
+    config = TrainConfig(augment=Augment(mirror="RAS", still=0, **still))
+    patches = Patches([Item("x", planes, labels, foreground_of(labels, spec))], spec, config)
+    seen = set()
+    for index in range(60):
+        image, target = patches[index]["image"], patches[index]["target"]
+        assert image.shape == (1, 16, 16, 1)
+        assert target.shape == (16, 16, 1)
+        plane = round(float(image.mean()))
+        assert torch.allclose(image, torch.full_like(image, plane), atol=1e-4)
+        assert (target == plane % 3).all()
+        seen.add(plane)
+    assert seen == set(range(9))
+
+
+def write_volumes(folder, count=3):
+    rng, cases = np.random.default_rng(0), []
+    for number in range(count):
+        array = rng.normal(0, 1, (18, 20, 16)).astype(np.float32)
+        image = save(folder / f"i{number}.nii", array)
+        mask = save(folder / f"m{number}.nii", (array > 1).astype(np.uint8))
+        case = Case(f"c{number}", {"image": image}, mask, f"g{number}", label="ab"[number % 2])
+        cases.append(case)
+    return cases
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_windows_of_cases_on_disk_are_those_of_cases_in_memory(tmp_path, task):
+    spec = replace(SPEC, task=task, architecture=f"{'unet' if task[0] == 's' else 'cnn'}3d")
+    cases, small = write_volumes(tmp_path), TrainConfig(memory_gb=4e-5)  # one case fits
+    roomy = load_items(cases, spec, TrainConfig(), tmp_path / "none", show=False)
+    tight = load_items(cases, spec, small, tmp_path / "cache", show=False)
+    assert not (tmp_path / "none").exists()
+    kinds = ("image", "labels") if task == "segmentation" else ("image",)
+    written = sorted(p.name for p in (tmp_path / "cache").iterdir())
+    assert written == [f"{number:06d}_{kind}.npy" for number in (1, 2) for kind in kinds]
+    before = [(tmp_path / "cache" / name).read_bytes() for name in written]
+    for index in range(12):
+        one, two = (Patches(items, spec, small)[index] for items in (roomy, tight))
+        assert one["case_id"] == two["case_id"]
+        assert torch.equal(one["image"], two["image"])
+        assert torch.equal(one["target"], two["target"])
+    assert [(tmp_path / "cache" / name).read_bytes() for name in written] == before
+
+
+def test_a_classification_shows_the_center_and_its_class():
+    image = torch.zeros(1, 21, 20, 19)
+    image[0, 10, 9:11, 9] = 1  # the middle voxels
+    items = [Item(f"x{c}", image, torch.tensor(c)) for c in range(2)]
+    spec = replace(SPEC, task="classification", roi_size=(9, 8, 7))
+    patches = Patches(items, spec, TrainConfig(augment=STILL))
+    for index in range(4):
+        patch = patches[index]
+        assert torch.allclose(patch["image"], center_window(image, spec.roi_size), atol=1e-5)
+        assert patch["case_id"] == f"x{int(patch['target'])}"
+    assert torch.utils.data.default_collate([patches[0], patches[1]])["target"].shape == (2,)
+
+
+def test_colors_of_a_picture_stay_apart(tmp_path):
+    array = np.zeros((12, 10, 3), np.uint8)  # rows, columns
+    array[2:5, 1:4, 0], array[6:9, 5:8, 1], array[..., 2] = 255, 255, 51
+    Image.fromarray(array).save(tmp_path / "i.png")
+    window = Intensity("window", low=0, high=255)
+    spec = ModelSpec(
+        "m",
+        "classification",
+        "cnn2d",
+        ("a", "b"),
+        None,
+        (10, 12, 1),
+        inputs=(InputSpec(channels=3, intensity=window),),
+        orientation="LIA",
+    )
+    loaded = load_item(Case("x", {"image": tmp_path / "i.png"}, None, "g", label="b"), spec)
+    assert int(loaded.target) == 1
+    patch = Patches([loaded], spec, TrainConfig(augment=STILL))[0]["image"]
+    assert patch.shape == (3, 10, 12, 1)
+    seen = (patch[..., 0].movedim(0, -1).transpose(0, 1) + 1) * 127.5
+    assert np.allclose(seen, array, atol=0.01)
+
+
+def test_class_weights_make_every_class_count_alike():
+    items = [Item("x", torch.zeros(1, 1, 1, 1), torch.tensor(c)) for c in [0] * 6 + [1] * 2 + [2]]
+    weights = class_weights(
+        items, replace(SPEC, task="classification", class_names=("a", "b", "c"))
+    )
+    assert weights.tolist() == pytest.approx([0.5, 1.5, 3.0])
+    assert sum(float(weights[int(i.target)]) for i in items) == pytest.approx(len(items))
