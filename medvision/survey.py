@@ -90,6 +90,7 @@ def survey(
             else:
                 study, mask = read_images(case, blank), None
                 counts[case.label] += 1
+            check_channels(study.volumes)
         except MedvisionError as error:
             problems.append(name_case(case, error))
             continue
@@ -126,6 +127,16 @@ def survey(
         counts=dict(counts),
         voxels={name: count / total for name, count in inside.items()},
     )
+
+
+def check_channels(volumes: Mapping[str, Volume]) -> None:
+    """Raise `CasesError` for an image that is neither gray nor color."""
+    for name, volume in volumes.items():
+        if len(volume.array) not in (1, 3):
+            raise CasesError(
+                f"{name} has {len(volume.array)} channels ({volume.info.channels or 'unnamed'}); "
+                "an image has 1, or 3 of color. Write each to a file of its own: save_nifti."
+            )
 
 
 def sample(volume: Volume, mask: Volume | None) -> NDArray[np.float64]:
