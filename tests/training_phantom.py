@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from medvision.dataset import write_cases
 from medvision.geometry import to_world
@@ -64,3 +65,30 @@ def write_pair_cases(folder, count):
             )
         rows.append(row)
     return write_cases(folder / "cases.csv", rows), corners
+
+
+def stripes(rng, shape, axis):
+    """Noisy stripes of random period and phase across one axis, 20 to 235."""
+    place = np.arange(shape[axis]) / rng.uniform(3, 5) + rng.uniform(0, 1)
+    wave = np.sin(2 * np.pi * place).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return (127 + 80 * wave + rng.normal(0, 15, shape)).clip(20, 235).astype(np.uint8)
+
+
+def write_striped_cases(folder, count, dims, splits=("",)):
+    """Pictures (2D, PNG) or scans (3D, NIfTI) whose class is the axis their stripes lie across.
+
+    Turned by a quarter one class would be the other: to tell them apart, rows must be rows.
+    """
+    rng, rows = np.random.default_rng(dims), []
+    names = ("across_columns", "across_rows") if dims == 2 else ("across_i", "across_j")
+    for number in range(count):
+        axis = number % 2
+        file = f"s{number}.png" if dims == 2 else f"s{number}.nii"
+        if dims == 2:
+            Image.fromarray(stripes(rng, (24, 20), axis).T).save(folder / file)  # rows, columns
+        else:
+            array = stripes(rng, (16, 14, 12), axis)[None]
+            save_nifti(Volume(array, np.diag([1.0, 1.0, 1.5, 1.0])), folder / file)
+        row = {"case_id": f"s{number}", "image": file, "label": names[axis]}
+        rows.append(row | {"group": f"g{number // 2}", "split": splits[number // 2 % len(splits)]})
+    return write_cases(folder / "cases.csv", rows)
