@@ -15,9 +15,11 @@ from medvision.checkpoint import load_model
 from medvision.cross_validation import plan_cases, train_folds
 from medvision.dataset import read_case, read_cases
 from medvision.errors import CasesError, SpecError, TrainingError
+from medvision.io import read_volume
 from medvision.metrics import dice
+from medvision.outputs.nifti import save_nifti
 from medvision.plan import plan
-from medvision.predictor import Predictor
+from medvision.predictor import Predictor, load_predictor
 from medvision.scores import mean_dice, read_scores
 from medvision.study import Study
 from medvision.train import stop_on_interrupt, train
@@ -133,12 +135,118 @@ def test_rows_of_val_validate_and_those_of_test_are_never_read(cases, tmp_path):
     assert "trained by medvision on 2 cases of 1 groups" in (run.model / "card.md").read_text()
 
 
-def test_a_case_that_cannot_validate_is_found_before_training(cases, spec, tmp_path):
+@pytest.mark.parametrize("what", ["mask", "constant", "channels"])
+def test_a_case_that_cannot_validate_is_found_before_training(cases, spec, tmp_path, what):
     good = read_cases(cases)
     wrong = replace(good[4], mask=good[0].images["image"])
-    with pytest.raises(CasesError, match="case4"):
-        train(good[:4], [wrong], spec, CONFIG, tmp_path, "cpu", show=False)
-    assert not (tmp_path / "log.csv").exists()
+    if what != "mask":
+        image = read_volume(good[4].images["image"])
+        arrays = {"constant": image.array * 0, "channels": np.repeat(image.array, 2, axis=0)}
+        save_nifti(replace(image, array=arrays[what]), tmp_path / "i.nii")
+        wrong = replace(good[4], images={"image": tmp_path / "i.nii"})
+    says = {"mask": "labels", "constant": "constant", "channels": "has 2 channel"}[what]
+    with pytest.raises(CasesError, match=rf"line 6 \(case4\): .*{says}"):
+        train(good[:4], [wrong], spec, CONFIG, tmp_path / "run", "cpu", show=False)
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_a_2d_network_learns_the_ball_plane_by_plane(cases, tmp_path):
+    flat = plan_cases(cases, class_names=("ball",), architecture="unet2d", width=4, show=False)
+    assert flat.spec.roi_size == (24, 24, 1)
+    config = replace(CONFIG, steps=100, batch_size=6, eval_every=100)
+    some = read_cases(cases)
+    run = train(some[:4], some[4:], flat.spec, config, tmp_path, "cpu", show=False)
+    assert mean_dice(run.scores, "ball") > 0.8
+    # planes are those of the model's axes, whatever the order of the scan's own
+    predictor, volume = load_predictor(run.model, "cpu"), read_volume(some[4].images["image"])
+    straight = predictor.predict(Study("x", {"image": volume})).mask
+    turned = predictor.predict(Study("x", {"image": volume.reoriented("SPL")})).mask
+    assert np.array_equal(turned.reoriented("RAS").array, straight.array)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Validation figures that are told beforehand, one a look."""
+
+    def tell(*values):
+        rest = iter(values)
+        monkeypatch.setattr("medvision.train.figures", lambda scores: {"dice": next(rest)})
+
+    return tell
+
+
+BEST = replace(CONFIG, steps=12, eval_every=2, keep="best")
+
+
+def test_the_best_weights_are_kept_and_patience_ends_it(cases, spec, tmp_path, told):
+    some = read_cases(cases)
+    told(0.2, 0.9, 0.5, 0.9)  # as good is not better
+    patient = replace(BEST, patience=2)
+    run = train(some[:4], some[4:5], spec, patient, tmp_path / "a", "cpu", show=False)
+    state = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 8
+    assert state["best"][:3] == (0.9, 4, 2)
+    last = {k.removeprefix("module."): v for k, v in state["average"].items() if "module" in k}
+    assert any(not torch.equal(value, last[name]) for name, value in weights(run).items())
+    # the schedule is that of all steps: step 4 of this run is step 4 of one that goes on
+    told(0.2, 0.9, 0.1, 0.1, 0.1, 0.1)
+    whole = train(some[:4], some[4:5], spec, BEST, tmp_path / "b", "cpu", show=False)
+    assert torch.load(tmp_path / "b" / "checkpoint.pt", weights_only=True)["step"] == 12
+    for name, value in weights(run).items():
+        assert torch.equal(value, weights(whole)[name]), name
+    assert "The weights of step 4 did best" in (run.model / "card.md").read_text()
+    # it has ended: going on changes nothing, and looks at nothing
+    told()
+    again = train(some[:4], some[4:5], spec, patient, tmp_path / "a", "cpu", True, False)
+    for name, value in weights(run).items():
+        assert torch.equal(value, weights(again)[name]), name
+
+
+def test_the_last_look_may_be_the_best(cases, spec, tmp_path, told):
+    some = read_cases(cases)
+    told(0.1, 0.2, 0.3)
+    config = replace(BEST, steps=5)
+    run = train(some[:4], some[4:5], spec, config, tmp_path, "cpu", show=False)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["best"][:2] == (0.3, 5)
+    for name, value in weights(run).items():
+        assert torch.equal(value, state["average"][f"module.{name}"]), name
+
+
+def test_the_best_is_remembered_when_a_run_is_stopped(cases, spec, tmp_path, told, monkeypatch):
+    some, patient = read_cases(cases), replace(BEST, patience=2)
+
+    def run(folder, resume=False):
+        return train(
+            some[:4], some[4:5], spec, patient, tmp_path / folder, "cpu", resume, show=False
+        )
+
+    def state(folder):
+        return torch.load(tmp_path / folder / "checkpoint.pt", weights_only=True)
+
+    told(0.2, 0.9, 0.5, 0.6)
+    straight = run("straight")
+    for stop_at in (4, 7):  # with a look that is due, and between two
+
+        def rate(step, config, stop_at=stop_at):
+            if step == stop_at - 1:
+                signal.raise_signal(signal.SIGINT)
+            return learning_rate(step, config)
+
+        told(0.2, 0.9, 0.5, 0.6)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("medvision.train_state.learning_rate", rate)
+            run(f"stopped {stop_at}")
+        assert state(f"stopped {stop_at}")["step"] == stop_at
+        resumed = run(f"stopped {stop_at}", resume=True)
+        for name, value in weights(straight).items():
+            assert torch.equal(value, weights(resumed)[name]), name
+        assert state(f"stopped {stop_at}")["best"] == state("straight")["best"] == (0.9, 4, 2, 8)
+
+
+def test_the_best_needs_cases_to_be_found_on(cases, spec, tmp_path):
+    with pytest.raises(TrainingError, match="there are none"):
+        train(read_cases(cases), [], spec, BEST, tmp_path, "cpu", show=False)
 
 
 def test_a_device_or_precision_that_is_not_there_is_refused(cases, spec, tmp_path):
