@@ -190,12 +190,12 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     Along a cosine, or as (1 - t) ** 0.9 (``poly``: Isensee et al., Nature Methods 2021). Each later
     cycle has half the peak of the one before (warm restarts: Loshchilov & Hutter, ICLR 2017).
     """
-    length = math.ceil(config.steps / config.cycles)
-    cycle, step = divmod(step, length)
+    length, cycle = config.steps / config.cycles, step * config.cycles // config.steps
+    inside = step - cycle * length
     peak, warm = config.learning_rate * 0.5**cycle, config.warmup * length
-    if step < warm:
-        return peak * (step + 1) / (warm + 1)
-    past = (step - warm) / (length - warm)
+    if inside < warm:
+        return peak * (inside + 1) / (warm + 1)
+    past = (inside - warm) / (length - warm)
     if config.schedule == "poly":
         return float(peak * (1 - past) ** 0.9)
     return peak * (1 + math.cos(math.pi * past)) / 2
