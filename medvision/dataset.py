@@ -6,7 +6,7 @@ import csv
 import os
 import re
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -78,25 +78,26 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
     if len(set(columns)) < len(columns) or len(set(inputs.values())) < len(inputs):
         raise CasesError(f"{path} has two columns for one thing: {', '.join(columns)}.")
     cases, problems, seen = [], [], set()
-    for number, row in rows:
-        case_id = row["case_id"] or ""
-        if None in row:
+    for number, values in rows:
+        row = defaultdict(str, zip(columns, values, strict=False))  # a short row lacks the rest
+        case_id = row["case_id"]
+        if len(values) > len(columns):
             problems.append(f"line {number} ({case_id}): more fields than the table has columns")
         if not case_id or case_id in seen:
             problems.append(f"line {number}: case_id {case_id!r} is empty or there twice")
         seen.add(case_id)
         wanted = (*inputs, "mask") if task == "segmentation" else tuple(inputs)
-        files = {column: path.parent / (row[column] or "") for column in wanted}
+        files = {column: path.parent / row[column] for column in wanted}
         for column, file_path in files.items():
             if not row[column] or not os.path.exists(file_path):
                 problems.append(f"line {number} ({case_id}): no {column} at {row[column]!r}")
-        split, label = row.get("split") or "", row.get("label") or ""
+        split, label = row["split"], row["label"]
         if split not in SPLITS:
             problems.append(f"line {number} ({case_id}): split {split!r} is not train, val or test")
         if task == "classification" and not label:
             problems.append(f"line {number} ({case_id}): no label")
         images = {name: files[column] for column, name in inputs.items()}
-        group = row.get("group") or case_id
+        group = row["group"] or case_id
         cases.append(Case(case_id, images, files.get("mask"), group, split, label, number))
     refuse([*problems, *shared_groups(cases)], f"{path}:\n  ", "\n  ")
     chosen = [case for case in cases if not splits or case.split in splits]
@@ -106,14 +107,19 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
     return chosen
 
 
-def read_table(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    """Read the rows of a CSV table, each with the line it ends on, and the column names."""
+def read_table(path: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Read the rows of a CSV table, each with the line it ends on, and the column names.
+
+    Blanks around names and values do not count.
+    """
     if not path.is_file():
         raise CasesError(f"No such file: {path}.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return [(reader.line_num, row) for row in reader], list(reader.fieldnames or [])
+            reader = csv.reader(file)
+            columns = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, [v.strip() for v in values]) for values in reader if values]
+            return rows, columns
     except (UnicodeDecodeError, csv.Error) as error:
         raise CasesError(f"{path} is not a CSV table in UTF-8: {error}.") from None
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -233,16 +234,13 @@ def shown(value: Any) -> str:
 
 def print_models(facts: Sequence[ModelFacts]) -> None:
     """Print what each network costs."""
-    table = Table(title="Networks that can be trained (--model)", title_justify="left")
-    for name, justify in (
-        ("network", "left"),
-        ("task", "left"),
-        ("image", "right"),
-        ("parameters, M", "right"),
-        ("GFLOPs", "right"),
-        ("training, MB", "right"),
-    ):
-        table.add_column(name, justify="right" if justify == "right" else "left")
+    table = Table(
+        title="Networks that can be trained (--model)", title_justify="left", box=SIMPLE_HEAD
+    )
+    for name in ("network", "task"):
+        table.add_column(name, no_wrap=True)
+    for name in ("image", "weights, M", "GFLOPs", "memory, MB"):
+        table.add_column(name, justify="right")
     for one in facts:
         table.add_row(
             one.name,
@@ -254,5 +252,6 @@ def print_models(facts: Sequence[ModelFacts]) -> None:
         )
     Console().print(table)
     Console().print(
-        "Per image and forward pass. Training: weights and the maps that are kept, batch of 1."
+        "Per image and forward pass. Memory: of weights and of the maps that training keeps, for "
+        "a batch of 1."
     )

@@ -42,6 +42,10 @@ def test_rows_become_cases(tmp_path):
     cases = read_cases(write(tmp_path, ["one,i.nii,m.nii,p1", "two,i.nii,m.nii,"]))
     assert [c.group for c in cases] == ["p1", "two"]
     assert cases[0].images == {"image": tmp_path / "i.nii"}
+    blanks = write(
+        tmp_path, ["one, i.nii,m.nii ,p1 ", "two,i.nii , m.nii"], "case_id, image,mask ,group"
+    )
+    assert [replace(c, line=0) for c in read_cases(blanks)] == [replace(c, line=0) for c in cases]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_rows_become_cases(tmp_path):
         (["one,i.nii,m.nii,dev"], "case_id,image,mask,split", "split 'dev' is not"),
         (["one,i.nii,m.nii", "", "two,i.nii,"], "case_id,image,mask", r"line 4 \(two\): no mask"),
         (["one,i.nii,m.nii,x,y"], "case_id,image,mask,group", r"line 2 \(one\): more fields"),
-        (["one"], "case_id,image,mask", "no image at None"),
+        (["one"], "case_id,image,mask", "no image at ''"),
         (["one,,m.nii"], "case_id,image,mask", "no image at ''"),
         ([f"one,{'i' * 5000},m.nii"], "case_id,image,mask", r"line 2 \(one\): no image"),
         (["one,i.nii,m.nii,m.nii"], "case_id,image,mask,mask", "two columns for one thing"),
