@@ -165,7 +165,7 @@ def test_pictures_are_fitted_and_gray_levels_kept(tmp_path):
     found = plan(cases, ["a", "b"], "m", "classification", show=False)
     spec = found.spec
     assert (spec.architecture, spec.spacing, spec.roi_size) == ("resnet18_2d", None, (28, 28, 1))
-    assert spec.network == {"stem": "small"}
+    assert spec.network["stem"] == "small"
     assert spec.inputs == (InputSpec(intensity=Intensity("window", low=0, high=255)),)
     assert not spec.fingerprint.spacing_known
     assert found.train.batch_size == 3  # a quarter of the cases
@@ -176,7 +176,7 @@ def test_pictures_are_fitted_and_gray_levels_kept(tmp_path):
         write_pictures(tmp_path, [(640, 320)] * 4), "ab", "m", "classification", show=False
     )
     assert large.spec.roi_size == (224, 112, 1)
-    assert large.spec.network == {"stem": "large"}
+    assert large.spec.network["stem"] == "large"
 
 
 def test_colors_are_three_channels(tmp_path):
