@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Generator, Tensor
 
 from medvision.train_config import Augment
 from medvision.transforms import gaussian_blur, sample_at
+
+Block: TypeAlias = tuple[slice, slice, slice]  # of voxels
 
 
 def uniform(low: float, high: float, size: Sequence[int], rng: Generator) -> Tensor:
@@ -82,34 +86,108 @@ def random_patch(
     size = torch.tensor(window.size, dtype=torch.float32)
     matrix = random_matrix(window, rng, how)
     center = center + uniform(-1, 1, (3,), rng) * how.shift * size
-    axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in window.size]
-    index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (i, j, k, 3)
     warp = random_warp(window.size, how.warp, rng)
     if window.dims == 2:  # planes are not mixed
         center, warp = torch.cat([center[:2], center[2:].round()]), warp * torch.tensor([1, 1, 0])
-    where = (index + warp) @ matrix.T + center
-    block, where = block_of(where, image.shape[1:])
-    patch = sample_at(image[(slice(None), *block)][None], where)[0]
-    cut = None
-    if labels is not None:
-        hot = F.one_hot(labels[block].long(), classes).movedim(-1, 0).float()
-        cut = sample_at(hot[None], where)[0].argmax(dim=0)
+    if torch.equal(matrix.abs(), torch.eye(3)) and not warp.any():
+        patch, cut = whole_voxels(image, labels, window.size, center, matrix.diag())
+    else:
+        patch, cut = sampled(image, labels, classes, places_of(window.size, matrix, warp, center))
     # each channel was acquired by itself, and so changes by itself
     return torch.cat([random_intensity(one[None], rng, how) for one in patch]), cut
 
 
-def block_of(where: Tensor, shape: Sequence[int]) -> tuple[tuple[slice, ...], Tensor]:
+def whole_voxels(
+    image: Tensor, labels: Tensor | None, size: Sequence[int], center: Tensor, signs: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Cut a patch on whole voxels, mirrored along the axes whose sign is negative."""
+    patch, cut = image, labels
+    for axis, side in enumerate(size):
+        start = round(float(center[axis]) - (side - 1) / 2)
+        index = torch.arange(start, start + side).clamp(0, image.shape[1 + axis] - 1)
+        index = index.flip(0) if signs[axis] < 0 else index
+        patch = patch.index_select(1 + axis, index)
+        cut = None if cut is None else cut.index_select(axis, index)
+    return patch, None if cut is None else cut.long()
+
+
+def places_of(size: Sequence[int], matrix: Tensor, warp: Tensor, center: Tensor) -> Tensor:
+    """Return the image's voxels (i, j, k, 3) that the patch's voxels come from.
+
+    They are ``matrix @ (index + warp) + center``, stored axis by axis, which is faster to work on.
+    """
+    i, j, k = (torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in size)
+    moved = (matrix @ warp.movedim(-1, 0).flatten(1)).reshape(3, *warp.shape[:3])
+    a, b, c = matrix.T[..., None, None, None]  # what a step along I, J, K adds to each of three
+    where: Tensor = a * i[:, None, None] + b * j[:, None] + c * k + center[:, None, None, None]
+    return (where + moved).movedim(0, -1)
+
+
+def sampled(
+    image: Tensor, labels: Tensor | None, classes: int, where: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Sample an image (C, I, J, K) linearly at voxels (i, j, k, 3), and labels beside it."""
+    block, places = block_of(where, image.shape[1:])
+    patch = sample_at(image[(slice(None), *block)][None], places)[0]
+    return patch, None if labels is None else labels_at(labels, classes, where, block)
+
+
+def labels_at(labels: Tensor, classes: int, where: Tensor, block: Block) -> Tensor:
+    """Return the class with the most share at voxels (i, j, k, 3) of labels (I, J, K).
+
+    Shares are interpolated linearly. Only the part of the patch that comes from near a structure
+    of the `block` that it comes from is looked at: the rest is background.
+    """
+    cut = torch.zeros(where.shape[:3], dtype=torch.long)
+    near = torch.ones(where.shape[:3], dtype=torch.bool)
+    inside = bounds(labels[block] > 0)
+    for axis, one, reach, side in zip(where.unbind(-1), inside, block, labels.shape, strict=True):
+        first, end = reach.start + one.start, reach.start + one.stop
+        if first > 0:  # else what lies beyond the image repeats the structure
+            near &= axis > first - 1
+        if end < side:
+            near &= axis < end
+    part = bounds(near)
+    if cut[part].numel() == 0:
+        return cut
+    core, places = block_of(where[part], labels.shape)
+    masks = {c: labels[core] == c for c in range(1, classes)}
+    masks = {c: mask for c, mask in masks.items() if mask.numpy().any()}
+    if masks:
+        layers = torch.stack(list(masks.values()), dim=-1).float()  # side by side: read at one go
+        shares = sample_at(layers.movedim(-1, 0)[None], places)[0]
+        best = 1 - shares.sum(dim=0)  # the background's
+        for c, share in zip(masks, shares, strict=True):
+            cut[part].masked_fill_(share > best, c)
+            best = torch.maximum(best, share)
+    return cut
+
+
+def bounds(mask: Tensor) -> Block:
+    """Return the smallest block that holds all that is true of (I, J, K), perhaps of no voxel."""
+    found = []
+    for others in ((1, 2), (0, 2), (0, 1)):
+        places = np.flatnonzero(mask.numpy().any(axis=others))  # NumPy's is much faster
+        found.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0))
+    i, j, k = found
+    return i, j, k
+
+
+def block_of(where: Tensor, shape: Sequence[int]) -> tuple[Block, Tensor]:
     """Return the block of an image that sampling at voxels (i, j, k, 3) needs, and where in it.
 
     The places come as (1, i, j, k, 3) in −1…1 and K, J, I order, as `sample_at` takes them.
     """
-    flat = where.reshape(-1, 3)
-    last = torch.tensor(shape) - 1
-    low = torch.minimum(flat.amin(0).floor().long().clamp(min=0), last)
-    high = torch.maximum(torch.minimum(flat.amax(0).ceil().long(), last), low)
-    sizes = (high - low + 1).float()
-    places = ((2 * (where - low) + 1) / sizes - 1).flip(-1)[None]
-    return tuple(slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True)), places
+    found, places = [], []
+    for axis, side in zip(where.unbind(dim=-1), shape, strict=True):
+        least, most = (float(end) for end in axis.aminmax())
+        low = min(max(math.floor(least), 0), side - 1)
+        high = max(min(math.ceil(most), side - 1), low)
+        size = high - low + 1
+        found.append(slice(low, high + 1))
+        places.append(axis * (2 / size) + ((1 - 2 * low) / size - 1))
+    i, j, k = found
+    return (i, j, k), torch.stack(places[::-1]).movedim(0, -1)[None]
 
 
 def random_matrix(window: Window, rng: Generator, how: Augment) -> Tensor:

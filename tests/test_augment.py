@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator
@@ -17,6 +18,7 @@ from medvision.augment import (
     random_matrix,
     random_patch,
     random_warp,
+    sampled,
 )
 from medvision.train_config import Augment
 from medvision.transforms import sample_at
@@ -142,6 +144,35 @@ def test_a_block_gives_what_the_whole_image_gives():
     whole = ((2 * where + 1) / torch.tensor([20.0, 15, 9]) - 1).flip(-1)[None]
     assert torch.allclose(found, sample_at(image[None], whole), atol=1e-5)
     assert math.prod(s.stop - s.start for s in block) < 20 * 15 * 9 / 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_are_those_with_the_most_share_beyond_the_image_too(seed):
+    rng = seeded(seed)
+    coarse = torch.randint(4, (1, 1, 5, 4, 3), generator=rng).float() * (seed < 4)
+    labels = F.interpolate(coarse, scale_factor=4, mode="nearest")[0, 0].to(torch.uint8)
+    labels[: 5 * (seed % 2)] = 0  # structures reach the border, or not on every side
+    shape = torch.tensor(labels.shape)
+    where = (torch.rand(9, 8, 7, 3, generator=rng) * 1.4 - 0.2) * shape
+    _, cut = sampled(torch.zeros(1, *labels.shape), labels, 4, where)
+    hot = F.one_hot(labels.long(), 4).movedim(-1, 0).float()
+    shares = sample_at(hot[None], ((2 * where + 1) / shape - 1).flip(-1)[None])[0]
+    most = shares.topk(2, dim=0)
+    clear = most.values[0] - most.values[1] > 1e-4
+    assert clear.float().mean() > 0.9
+    assert torch.equal(cut[clear], most.indices[0][clear])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_window_that_is_only_shifted_and_mirrored_shows_voxels_as_they_are(seed):
+    image = torch.rand(1, 20, 20, 20, generator=seeded(0))
+    window = Window((6, 7, 8), (1, 2, 3), (0, 1, 2))
+    how = replace(STILL, flip=0.5, shift=0.4)
+    patch, cut = random_patch(
+        image, (image[0] > 0.5).byte(), 2, window, torch.full((3,), 9.7), seeded(seed), how
+    )
+    assert torch.isin(patch, image).all()
+    assert torch.equal(cut, (patch[0] > 0.5).long())
 
 
 SHAPES = st.tuples(*[st.integers(1, 40)] * 3)
