@@ -72,7 +72,7 @@ def describe_model(spec: ModelSpec) -> ModelFacts:
     """
     with torch.device("meta"):
         model = build_model(spec)
-        image = torch.empty(1, len(spec.inputs), *spec.roi_size)
+        image = torch.empty(1, spec.channels, *spec.roi_size)
     tensors = [*model.parameters(), *model.buffers()]
     return ModelFacts(
         name=spec.architecture,

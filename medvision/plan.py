@@ -219,7 +219,10 @@ def network_of(
             if small
             else "the first stage takes a window of this size to a quarter"
         )
-        return {"stem": "small" if size.max() <= 32 else "medium" if small else "large"}
+        reasons["network"] += "; group norm needs no running statistics, and is the same on several"
+        reasons["network"] += " processes (weights from elsewhere mostly want norm=batch)"
+        stem = "small" if size.max() <= 32 else "medium" if small else "large"
+        return {"stem": stem, "norm": "group"}
     return {}
 
 
@@ -275,7 +278,24 @@ def config_of(seen: Survey, spec: ModelSpec, cases: int, reasons: dict[str, str]
     rare = max(counts) > BALANCE * min(counts)
     spread = ", ".join(f"{name} {count}" for name, count in seen.counts.items())
     reasons["class_weights"] = f"{spread}: {'rare classes count more' if rare else 'even enough'}"
-    return replace(config, learning_rate=rate, class_weights="balanced" if rare else "none")
+    return replace(
+        config,
+        learning_rate=rate,
+        class_weights="balanced" if rare else "none",
+        augment=augment_for(seen, config.augment, reasons),
+    )
+
+
+def augment_for(seen: Survey, usual: Augment, reasons: dict[str, str]) -> Augment:
+    """Return how far images of a classification may change and still be of their class."""
+    if seen.spacing_known:
+        reasons["augment.scale"] = "sizes in mm may tell the classes apart: nothing is stretched"
+        usual = replace(usual, scale=0.0, shear=0.0, warp=0.0)
+    if all(len(np.unique(look.values)) == 2 for look in seen.looks.values()):
+        reasons["augment.noise"] = "shapes have no shades: only their place and turn change"
+        shades = ("gamma", "bias", "level", "blur", "coarse", "noise")
+        usual = replace(usual, **dict.fromkeys(shades, 0.0))  # type: ignore[arg-type]
+    return usual
 
 
 def sided(name: str) -> bool:

@@ -32,12 +32,6 @@ class Plan:
     train: TrainConfig
     reasons: Mapping[str, str]
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.spec, ModelSpec) or not isinstance(self.train, TrainConfig):
-            raise SpecError("A plan holds spec and train, two tables of settings.")
-        if not isinstance(self.reasons, Mapping):
-            raise SpecError("A plan's reasons are a table, from the name of a setting to a line.")
-
     def to_json(self) -> str:
         """Return the plan as indented JSON."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"

@@ -29,6 +29,7 @@ from medvision.transforms import (
     block_around,
     center_window,
     invert,
+    laid_flat,
     preprocess,
     warn_of_gaps,
 )
@@ -105,7 +106,8 @@ class Predictor:
             for name, one in volumes.items()
             for note in one.info.notes
         ]
-        warnings += [*unlike_training(shown, self.spec), *gaps]
+        flat = {name: laid_flat(one, self.spec) for name, one in shown.items()}
+        warnings += [*unlike_training(flat, self.spec), *gaps]
         if box is not None and box.space == "mni" and volume.info.space != "mni":
             warnings.append(
                 "the box is meant for scans in MNI space, and this one does not say it is in it: "

@@ -6,11 +6,13 @@ One `ModelSpec` drives both, so that they cannot drift apart. Knows nothing of t
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from medvision.errors import SpecError
 
@@ -280,20 +282,32 @@ def build_dataclass(kind: type[_T], data: Any) -> _T:
             f"Unknown {kind.__name__} settings: {', '.join(strange)}. Known: {', '.join(known)}."
         )
     try:
-        return kind(**{key: _value(hints[key], value) for key, value in data.items()})
+        return kind(**{key: _value(hints[key], value, key) for key, value in data.items()})
     except (TypeError, ValueError) as error:
         raise SpecError(f"{kind.__name__} cannot be built: {error}.") from None
 
 
-def _value(hint: Any, value: Any) -> Any:
-    """Return a JSON value as a field of type `hint` holds it: lists become tuples."""
-    inner = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
-    if inner is not None and isinstance(value, Mapping):
-        return build_dataclass(cast(type[Any], inner), value)
-    if isinstance(value, list):
-        return tuple(_value(inner, one) for one in value)
-    if isinstance(value, Mapping):
-        return {key: _value(None, one) for key, one in value.items()}
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """Return a JSON value as a field of type `hint` holds it; another type is a `TypeError`."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and NoneType in kinds:
+        return None
+    kind = next(one for one in kinds if one is not NoneType)
+    origin, inner = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return build_dataclass(cast(type[Any], kind), value)
+    if kind is Any or origin is Literal:  # Literals are checked by who holds them, in words
+        return tuple(_value(Any, one, name) for one in value) if isinstance(value, list) else value
+    if origin is tuple and isinstance(value, list):
+        types = inner[:1] * len(value) if Ellipsis in inner else (*inner, *[Any] * len(value))
+        return tuple(_value(one, part, name) for one, part in zip(types, value, strict=False))
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _value(inner[1], one, f"{name}.{key}") for key, one in value.items()}
+    plain = (int, float) if kind is float else (kind,)
+    if origin is not None or type(value) not in plain:
+        raise TypeError(f"{name} is {getattr(kind, '__name__', kind)}, found {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is a number, found {value!r}")
     return value
 
 

@@ -59,6 +59,9 @@ class Augment:
         shares = (self.flip, self.still, self.gamma, self.bias, self.level, self.blur)
         if not all(0 <= share <= 1 for share in (*shares, self.coarse, self.noise)):
             raise SpecError(f"Chances are shares of 1: {self}.")
+        sizes = (self.rotate, self.scale, self.shear, self.shift, self.warp)
+        if min(sizes) < 0:
+            raise SpecError(f"rotate, scale, shear, shift and warp are sizes, 0 or above: {self}.")
         if set(self.mirror) - set("RAS"):
             raise SpecError(f"mirror names axes of R, A and S; found {self.mirror!r}.")
 

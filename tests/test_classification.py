@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_phantom import write_phantom_cases, write_striped_cases
 
 from medvision.cross_validation import plan_cases, train_folds
-from medvision.dataset import read_cases, read_images
+from medvision.dataset import read_cases, read_images, write_cases
 from medvision.errors import CasesError, TrainingError
 from medvision.evaluate import evaluate
 from medvision.io import read_volume
@@ -93,6 +93,26 @@ def test_a_picture_as_dicom_gives_the_scores_it_gives_as_png(pictures, tmp_path)
         one, two = (predictor.predict(Study("x", {"image": v})) for v in (png, dicom))
         assert two.scores == pytest.approx(one.scores, abs=1e-6)
         assert two.predicted == case.label
+        told = " ".join(two.warnings)
+        assert "a voxel size of 0.3 × 0.3 × 1 mm: trained on pictures without one" in told
+        assert "extent" not in told  # it is as wide and high as those of training
+        assert "planes" not in told
+
+
+def test_colors_are_told_apart(tmp_path):
+    """Red and green squares of one brightness: gray, they would be the same."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(16):
+        array = rng.integers(0, 40, (16, 16, 3), dtype=np.uint8)
+        array[4:12, 4:12, number % 2] += 150
+        Image.fromarray(array).save(tmp_path / f"c{number}.png")
+        label, split = ("red", "green")[number % 2], "" if number < 12 else "val"
+        image = f"c{number}.png"
+        rows.append({"case_id": f"c{number}", "image": image, "label": label, "split": split})
+    table = write_cases(tmp_path / "cases.csv", rows)
+    plan = quick(table, "steps=20", architecture="cnn2d")
+    run = train_folds(table, tmp_path / "run", plan, device="cpu", show=False)[0]
+    assert figures(run.scores)["accuracy"] == 1
 
 
 def test_tensorboard_shows_curves_and_pictures(pictures):

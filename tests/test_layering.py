@@ -14,7 +14,8 @@ LAYERS = {
     0: "errors geometry volume study spec train_config prediction phantom files progress",
     1: "io resample",
     2: "transforms augment models render losses metrics scores outputs fingerprint",
-    3: "checkpoint zoo transfer model_table dataset items survey plan plan_file train train_state train_log evaluate cross_validation predictor",
+    3: "checkpoint zoo transfer model_table dataset items survey plan "
+    "plan_file processes train train_state train_log evaluate cross_validation predictor",
     4: "jobs run_card batch replay convert profile deidentify",
     5: "cli cli_train cli_datasets cli_files tables extras __main__ __init__",
 }

@@ -57,6 +57,7 @@ def test_scores_survive_their_file(tmp_path):
     assert math.isnan(again[0].hd95_mm)
     assert "| a | 2 | 0.8500 ± 0.0500 | 2.00 | +0.100 | 0.200 |" in score_table(scores)
 
+
 def scores_of(truth, shares, names=("a", "b", "c")):
     return [
         ClassScore(f"x{n}", names[t], dict(zip(names, map(float, row), strict=True)))

@@ -45,7 +45,7 @@ def test_a_plan_survives_its_file_and_a_person(tmp_path):
     [
         ('{"spec": ', r"plan.json is no plan: .*line 1"),
         ("[]", "Plan is a table of settings; found list"),
-        ('{"spec": 3, "train": {}, "reasons": {}}', "two tables of settings"),
+        ('{"spec": 3, "train": {}, "reasons": {}}', "ModelSpec is a table of settings; found int"),
         ('{"train": {}, "reasons": {}}', "cannot be built: .*'spec'"),
         ('{"spec": {}, "train": {}, "reasons": {}}', "ModelSpec cannot be built: .*'name'"),
         ('{"train": {"step": 1}}', "Unknown TrainConfig settings: step"),

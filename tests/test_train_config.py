@@ -40,7 +40,11 @@ def test_what_is_said_nowhere_has_a_default_that_is_allowed():
         ({"augment": {"mirror": "RX"}}, "axes of R, A and S; found 'RX'"),
         ({"augment": {"noise": 2}}, "shares of 1"),
         ({"augment": {"zoom": 1}}, "Unknown Augment settings: zoom. Known: mirror, flip"),
-        ({"steps": "many"}, "TrainConfig cannot be built"),
+        ({"augment": {"scale": -2}}, "sizes, 0 or above"),
+        ({"augment": 3}, "Augment is a table of settings; found int"),
+        ({"steps": "many"}, "TrainConfig cannot be built: steps is int, found 'many'"),
+        ({"steps": 2.5}, "steps is int, found 2.5"),
+        ({"learning_rate": float("nan")}, "learning_rate is a number, found nan"),
         ({"step": 5}, "Unknown TrainConfig settings: step. Known: steps, "),
     ],
 )

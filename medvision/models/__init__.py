@@ -149,7 +149,7 @@ def build_one(spec: ModelSpec, architecture: Architecture) -> nn.Module:
             f"{spec.architecture} does not take {', '.join(strange)} for a {spec.task}. It takes: "
             f"{', '.join(sorted(for_encoder | for_top))}."
         )
-    size, channels = spec.roi_size[: architecture.dims], len(spec.inputs)
+    size, channels = spec.roi_size[: architecture.dims], spec.channels
     given: dict[str, Any] = {"image_size": size} if architecture.sized else {}
     given |= {key: value for key, value in spec.network.items() if key in for_encoder}
     try:
