@@ -252,11 +252,12 @@ def random_intensity(patch: Tensor, rng: Generator, how: Augment) -> Tensor:
         knots = torch.randn(1, 1, 3, 3, 3, generator=rng) * 0.25
         field = F.interpolate(knots, size=patch.shape[1:], mode="trilinear", align_corners=True)
         low = patch.min()
-        patch = (patch - low) * field[0].exp() + low
+        patch = (patch - low).mul_(field[0].exp_()).add_(low)
     if chance(how.gamma, rng):
-        low, span = patch.min(), (patch.max() - patch.min()).clamp_min(1e-6)
+        low, high = patch.aminmax()
+        span = (high - low).clamp_min(1e-6)
         power = torch.exp(uniform(-0.5, 0.5, (), rng))
-        patch = ((patch - low) / span).clamp_min(0) ** power * span + low
+        patch = (patch - low).div_(span).clamp_min_(0).pow_(power).mul_(span).add_(low)
     if chance(how.coarse, rng):
         zoom = uniform(0.5, 1.0, (3,), rng)
         sides = zip(patch.shape[1:], zoom, strict=True)
@@ -266,7 +267,8 @@ def random_intensity(patch: Tensor, rng: Generator, how: Augment) -> Tensor:
     if chance(how.blur, rng):
         patch = gaussian_blur(patch, [float(uniform(0.4, 1.1, (), rng))] * 3)
     if chance(how.level, rng):
-        patch = patch * torch.exp(uniform(-0.3, 0.3, (), rng)) + uniform(-0.4, 0.4, (), rng)
+        patch = patch * torch.exp(uniform(-0.3, 0.3, (), rng))
+        patch += uniform(-0.4, 0.4, (), rng)
     if chance(how.noise, rng):
-        patch = patch + torch.randn(patch.shape, generator=rng) * uniform(0.02, 0.2, (), rng)
+        patch = torch.randn(patch.shape, generator=rng).mul_(uniform(0.02, 0.2, (), rng)) + patch
     return patch
