@@ -9,6 +9,7 @@ say.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,10 @@ Research use only, not a medical device.
 {text}
 ## How good
 
-On the official test split, which had no say in anything: AUC {area:.3f}, accuracy {right:.3f}
-(all seeds, AUC / accuracy: {others}; this is the one with the best AUC on the validation split,
-{validated[best]:.3f}). Beside published figures: benchmarks/accuracy.md.
+On the official test split, which had no say in anything: AUC {area:.3f}, accuracy {right:.3f}.
+All seeds, AUC / accuracy: {others};
+this is the one with the best AUC on the validation split, {validated[best]:.3f}.
+Beside published figures: benchmarks/accuracy.md.
 
 ## How made
 
@@ -94,7 +96,7 @@ On the official test split, which had no say in anything: AUC {area:.3f}, accura
     python benchmarks/accuracy.py --adrenal adrenalmnist3d_64.npz --pneumonia pneumoniamnist.npz
     python benchmarks/bundle_classifiers.py
 """
-    save_model(BUNDLED / name, spec, weights, card)
+    save_model(BUNDLED / name, replace(spec, name=name), weights, card)
     print(f"Wrote {BUNDLED / name}")
 
 

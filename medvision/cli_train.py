@@ -133,7 +133,7 @@ def train(
 
     require_extra("lightning_fabric", "train", "Training")
     require_extra("tensorboard", "train", "Training")
-    from medvision.cross_validation import fold_table, train_folds
+    from medvision.cross_validation import ENSEMBLE, fold_table, train_folds
     from medvision.plan_file import PLAN, read_plan, with_settings
     from medvision.tables import print_plan
 
@@ -143,8 +143,8 @@ def train(
         torch.set_num_threads(threads)
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first speaks
     if resume and plan_file is None and (out / PLAN).is_file():
-        plan_file = out / PLAN
-    if plan_file is not None:
+        chosen = read_plan(out / PLAN)  # what the first command planned, whatever it was told
+    elif plan_file is not None:
         if task or classes or model or name or modality:
             raise typer.BadParameter("a plan already says task, classes, model, name and modality.")
         chosen = read_plan(plan_file)
@@ -154,20 +154,26 @@ def train(
     chosen = with_settings(chosen, settings or ())
     if not quiet:
         print_plan(chosen)
-    runs = train_folds(
-        cases,
-        out,
-        chosen,
-        folds=folds,
-        only_fold=fold,
-        device=device,
-        resume=resume,
-        show=not quiet,
-        start=start,
-    )
+    try:
+        runs = train_folds(
+            cases,
+            out,
+            chosen,
+            folds=folds,
+            only_fold=fold,
+            device=device,
+            resume=resume,
+            show=not quiet,
+            start=start,
+        )
+    except KeyboardInterrupt:
+        typer.secho("Stopped; --resume goes on.", fg="yellow", err=True)
+        raise typer.Exit(130) from None
     if not quiet:
         typer.echo(fold_table(runs))
-        typer.echo("Model folders: " + ", ".join(str(run.model) for run in runs))
+        models = [str(run.model) for run in runs]
+        models += [str(out / ENSEMBLE)] if folds and fold is None else []
+        typer.echo("Model folders: " + ", ".join(models))
 
 
 def make_plan(

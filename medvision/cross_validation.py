@@ -14,6 +14,7 @@ from medvision.errors import CasesError, TrainingError
 from medvision.files import write_text
 from medvision.plan import plan
 from medvision.plan_file import PLAN, Plan, read_plan, write_plan
+from medvision.processes import first_process
 from medvision.scores import Score, score_table, write_scores
 from medvision.spec import Task
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
@@ -117,7 +118,7 @@ def train_folds(
         folder = out / f"fold_{number}" if folds else out
         run = train(rest, val, spec, config, folder, device, resume, show, start)
         runs.append(FoldRun(number if folds else None, run.model, run.scores))
-    if folds and only_fold is None:
+    if folds and only_fold is None and first_process():
         scores = [score for run in runs for score in run.scores]
         write_scores(scores, out / METRICS)
         write_text(out / "summary.md", fold_table(runs) + "\n")
@@ -138,7 +139,10 @@ def keep_plan(what: Plan, out: Path) -> None:
     if not begun or not path.is_file():
         write_plan(what, path)
         return
-    theirs, mine = (replace(one, reasons={}).to_json() for one in (read_plan(path), what))
+    theirs, mine = (
+        replace(one, reasons={}, train=replace(one.train, workers=0, memory_gb=1.0)).to_json()
+        for one in (read_plan(path), what)
+    )
     if theirs != mine:
         raise TrainingError(
             f"{out} holds runs of another plan, {path}: go on with that one (--resume without "

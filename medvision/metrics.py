@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,9 +26,11 @@ def hd95_mm(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequenc
     if not found.any() or not truth.any():
         return float("nan")
     pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (found, truth)]
-    distance = compute_hausdorff_distance(
-        *pair, include_background=True, percentile=95, spacing=[float(mm) for mm in spacing]
-    )
+    with warnings.catch_warnings():  # MONAI deprecates an argument that it passes itself
+        warnings.simplefilter("ignore", FutureWarning)
+        distance = compute_hausdorff_distance(
+            *pair, include_background=True, percentile=95, spacing=[float(mm) for mm in spacing]
+        )
     return float(distance[0, 0])
 
 

@@ -70,6 +70,11 @@ def processes_started() -> tuple[int, int]:
     return processes, int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
 
 
+def first_process() -> bool:
+    """Tell whether this is the only process, or the first that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def share_of_memory(config: TrainConfig) -> TrainConfig:
     """Return the settings with this process's share of the machine's memory."""
     return replace(config, memory_gb=config.memory_gb / processes_started()[1])
