@@ -217,8 +217,7 @@ def mask_lines() -> list[str]:
         *lines,
         "| nnU-Net v2, published, five folds | 250,000 × 9 | – | about 0.90 / 0.88 | – |",
         "",
-        "nnU-Net itself on this fold for a few minutes of one thread: [nnunet.md](nnunet.md). The "
-        "bundled model, all folds: [hippocampus.md](hippocampus.md).",
+        "The bundled model, all folds: [hippocampus.md](hippocampus.md).",
         "",
     ]
 

@@ -41,9 +41,11 @@ Adults, other hospitals and other diseases were not seen.
 any decision about a patient.
 """
 ADRENAL = """\
-**Takes** the shape of one adrenal gland: a binary mask (NIfTI, two values), not a CT. It is
-looked at in a window of {side} × {side} × {side} voxels of {mm:.3g} mm around the middle of the
-volume (64 mm), where the gland should lie; a scan's mask can be shown in part with `--box`.
+**Takes** the shape of one adrenal gland, not a CT: a mask as NIfTI, 0 outside and 255 inside (a
+mask of 0 and 1 looks empty to it, and is warned about). It is looked at in a window of {side} ×
+{side} × {side} voxels of {mm:.3g} mm around the middle of the volume (64 mm), where the gland should
+lie; a scan's mask can be shown in part with `--box`. It was trained on voxels of that size; finer
+ones are averaged to them, and get a warning.
 
 **Says** how likely it is `normal` or `hyperplasia`, nothing else: any shape at all gets one of the
 two. Gray images and other sizes get a warning, which is no guarantee.
@@ -101,5 +103,5 @@ Beside published figures: benchmarks/accuracy.md.
 
 
 if __name__ == "__main__":
-    bundle("pneumonia-resnet", "pneumonia28", PNEUMONIA)
-    bundle("adrenal28-resnet", "adrenal28", ADRENAL)
+    bundle("pneumonia-cnn", "pneumonia28", PNEUMONIA)
+    bundle("adrenal28-cnn", "adrenal28", ADRENAL)
