@@ -23,7 +23,7 @@ def study_of(image):
     if image.ndim == 2:
         info = SeriesInfo(spacing_known=False)
         return Study("a", {"image": Volume(image.T[None, :, :, None], FILM, info)})
-    small = dataset_builder("medmnist").reduced(image, 28, (0, 1, 2))
+    small = dataset_builder("medmnist").reduced(image, 28, 3)
     return Study("a", {"image": Volume(small[None], np.diag([64 / 28] * 3 + [1.0]))})
 
 
