@@ -44,8 +44,8 @@ ADRENAL = """\
 **Takes** the shape of one adrenal gland, not a CT: a mask as NIfTI, 0 outside and 255 inside (a
 mask of 0 and 1 looks empty to it, and is warned about). It is looked at in a window of {side} ×
 {side} × {side} voxels of {mm:.3g} mm around the middle of the volume (64 mm), where the gland
-should lie; a scan's mask can be shown in part with `--box`. It was trained on voxels of that size; finer
-ones are averaged to them, and get a warning.
+should lie; a scan's mask can be shown in part with `--box`. It was trained on voxels of that
+size; finer ones are averaged to them, and get a warning.
 
 **Says** how likely it is `normal` or `hyperplasia`, nothing else: any shape at all gets one of the
 two. Gray images and other sizes get a warning, which is no guarantee.
