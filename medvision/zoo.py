@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medvision.checkpoint import SPEC
+from medvision.checkpoint import SPEC, load_spec
 from medvision.errors import SpecError
 
 BUNDLED = Path(__file__).parent / "weights"
 
 
 def bundled_models() -> dict[str, Path]:
-    """Return the models that ship with medvision, name → folder."""
-    return {spec.parent.name: spec.parent for spec in sorted(BUNDLED.glob(f"*/{SPEC}"))}
+    """Return the models that ship with medvision, name → folder; those that segment come first."""
+    folders = sorted(spec.parent for spec in BUNDLED.glob(f"*/{SPEC}"))
+    folders.sort(key=lambda folder: load_spec(folder).task != "segmentation")
+    return {folder.name: folder for folder in folders}
 
 
 def find_model(model: str | Path) -> Path:
