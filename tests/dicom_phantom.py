@@ -48,7 +48,11 @@ def write_series(
         data.StudyInstanceUID, data.SeriesInstanceUID = study, series
         data.SeriesNumber, data.InstanceNumber = number, int(name) + 1
         data.SeriesDescription, data.Modality = description, modality
-        data.PatientName, data.PatientID, data.PatientBirthDate = "DOE^JANE", "PID-4711", "19700101"
+        data.PatientName, data.PatientID, data.PatientBirthDate = (
+            "DOE^JANE",
+            "PID-4711-X",
+            "19700101",
+        )
         data.ImageType, data.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "HFS"
         plane = volume.array[0, :, :, k].T  # (rows, columns)
         data.Rows, data.Columns = plane.shape

@@ -46,7 +46,7 @@ def test_every_series_becomes_a_file_with_its_sidecar(tmp_path):
     assert said["ManufacturersModelName"] == "Model 3T"
     assert said["ImageType"] == ["ORIGINAL", "PRIMARY", "AXIAL"]
     assert said["SeriesNumber"] == 2
-    for word in ("DOE", "4711", "2019", "A123456"):
+    for word in ("DOE", "PID-4711-X", "2019", "A123456"):
         assert word not in text
     assert not list((tmp_path / "out").glob("gap*"))
 

@@ -24,7 +24,7 @@ DATE = "19470823"
 
 def planted(data, k):
     """Put a marker everywhere that a person, a place or a date may stand."""
-    data.PatientName, data.PatientID = f"{MARK}^JANE", f"{MARK}4711"
+    data.PatientName, data.PatientID = f"{MARK}^JANE", f"{MARK}PID-4711-X"
     data.OtherPatientNames, data.PatientBirthName = [f"{MARK}^A"], f"{MARK}^B"
     for keyword in (
         *("PatientAddress", "PatientComments", "AdditionalPatientHistory", "StudyDescription"),

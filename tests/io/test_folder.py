@@ -97,7 +97,7 @@ def test_a_study_is_named_after_its_file(tmp_path):
 SCAN = Volume(np.arange(4 * 5 * 3, dtype=np.int16).reshape(1, 4, 5, 3), np.diag([-1.0, -1, 2, 1]))
 
 
-def of_study(uid, patient="4711"):
+def of_study(uid, patient="PID-4711-X"):
     def change(data, k):
         data.StudyInstanceUID, data.PatientID = uid, patient
 
@@ -180,4 +180,4 @@ def test_a_report_beside_its_scan_is_paired(tmp_path):
 
 def test_no_name_of_a_patient_is_kept(tmp_path):
     write_series(tmp_path / "one", SCAN)
-    assert not any(word in repr(find_studies(tmp_path)) for word in ("DOE", "4711", "1970"))
+    assert not any(word in repr(find_studies(tmp_path)) for word in ("DOE", "PID-4711-X", "1970"))

@@ -83,7 +83,7 @@ def test_the_index_holds_no_identity(tree, tmp_path):
         for row in base.execute(f"SELECT * FROM {table}")
     )
     base.close()
-    for word in ("DOE", "JANE", "4711", "1970", "20190703", "HOSPITAL"):
+    for word in ("DOE", "JANE", "PID-4711-X", "1970", "20190703", "HOSPITAL"):
         assert word not in dump
     assert "P-" in dump
 
@@ -147,12 +147,12 @@ def test_frames_come_back_as_they_were(tree):
 
 def test_days_between_dates_are_kept_and_dates_are_not():
     secret = Pseudonyms(b"k" * 16)
-    first, second = (secret.day(date, "4711") for date in ("20200228", "2020.03.01"))
+    first, second = (secret.day(date, "PID-4711-X") for date in ("20200228", "2020.03.01"))
     assert second - first == 2
-    assert first != Pseudonyms(b"x" * 16).day("20200228", "4711")
+    assert first != Pseudonyms(b"x" * 16).day("20200228", "PID-4711-X")
     assert secret.day("20200228", "") is None
-    assert secret.day("2020", "4711") is None
-    assert secret.patient("4711") != secret.patient("4711", "HOSPITAL")
+    assert secret.day("2020", "PID-4711-X") is None
+    assert secret.patient("PID-4711-X") != secret.patient("PID-4711-X", "HOSPITAL")
     assert secret.patient("") == ""
 
 

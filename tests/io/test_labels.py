@@ -105,7 +105,7 @@ def test_every_voxel_of_a_seg_comes_back(tmp_path, plane, kind):
     names = [(label.value, label.name, label.color, label.code) for label in found.info.labels]
     assert names == [(n, f"part {n}", (200, 30, 10 * n), "SCT:10200004") for n in (1, 2, 3)]
     assert "DOE" not in repr(found.info)
-    assert "4711" not in repr(found.info)
+    assert "PID-4711-X" not in repr(found.info)
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
@@ -272,7 +272,7 @@ def write_rtstruct(path, scan, rois, kind="CLOSED_PLANAR"):
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = RTStructureSetStorage
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     data.StudyInstanceUID, data.SeriesInstanceUID = scan.info.study_uid, generate_uid()
-    data.Modality, data.PatientName, data.PatientID = "RTSTRUCT", "DOE^JANE", "4711"
+    data.Modality, data.PatientName, data.PatientID = "RTSTRUCT", "DOE^JANE", "PID-4711-X"
     series, study, space = Dataset(), Dataset(), Dataset()
     series.SeriesInstanceUID = scan.info.series_uid
     study.RTReferencedSeriesSequence = [series]

@@ -48,7 +48,7 @@ def write_sr(path, content, uid="1.2.3", charset="ISO_IR 192"):
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     data.StudyInstanceUID, data.SeriesInstanceUID = uid, generate_uid()
     data.SpecificCharacterSet = charset
-    data.Modality, data.PatientName, data.PatientID = "SR", "DOE^JANE", "4711"
+    data.Modality, data.PatientName, data.PatientID = "SR", "DOE^JANE", "PID-4711-X"
     root = item("CONTAINER", "Chest report", ContentSequence=content)
     data.update(root)
     path.parent.mkdir(parents=True, exist_ok=True)
