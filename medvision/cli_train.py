@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -135,13 +134,14 @@ def train(
     require_extra("tensorboard", "train", "Training")
     from medvision.cross_validation import ENSEMBLE, fold_table, train_folds
     from medvision.plan_file import PLAN, read_plan, with_settings
+    from medvision.processes import first_process
     from medvision.tables import print_plan
 
     if threads:
         import torch
 
         torch.set_num_threads(threads)
-    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first speaks
+    quiet = quiet or not first_process()  # of torchrun's processes the first speaks
     if resume and plan_file is None and (out / PLAN).is_file():
         chosen = read_plan(out / PLAN)  # what the first command planned, whatever it was told
     elif plan_file is not None:
@@ -171,9 +171,9 @@ def train(
         raise typer.Exit(130) from None
     if not quiet:
         typer.echo(fold_table(runs))
-        models = [str(run.model) for run in runs]
-        models += [str(out / ENSEMBLE)] if folds and fold is None else []
-        typer.echo("Model folders: " + ", ".join(models))
+        folders = [str(run.model) for run in runs]
+        folders += [str(out / ENSEMBLE)] if folds and fold is None else []
+        typer.echo("Model folders: " + ", ".join(folders))
 
 
 def make_plan(

@@ -53,8 +53,7 @@ class TrainState:
         network = build_model(spec)
         self.begun = load_weights(network, start).summary() if start else ""
         freeze(network, config.freeze)
-        self.memory = memory_format(fabric, spec, config)
-        network.to(memory_format=self.memory)  # type: ignore[call-overload]
+        network.to(memory_format=memory_format(fabric, spec, config))  # type: ignore[call-overload]
         self.network = network
         averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(

@@ -48,6 +48,19 @@ def test_tables_are_those_of_the_benchmarks(name):
     assert all(row in README for row in rows)
 
 
+def test_figures_of_classes_and_windows_are_those_of_the_benchmarks():
+    page = (ROOT / "benchmarks" / "accuracy.md").read_text(encoding="utf-8")
+    rows = [line for line in README.splitlines() if "plain CNN ." in line]
+    assert len(rows) == 2
+    for row in rows:
+        name = row.split("|")[1].split(",")[0].strip()
+        found = [line for line in page.splitlines() if line.startswith(f"| {name}")]
+        for area, right in re.findall(r"(\.\d{3}) / (\.\d{3})", row.split("|")[2]):
+            assert any(f"| 0{area} (" in line and f"| 0{right} (" in line for line in found)
+    speeds = (ROOT / "benchmarks" / "training.md").read_text(encoding="utf-8")
+    assert all(f"| {mine} (1.00) |" in speeds for mine in ("343", "419", "19.0", "22.4"))
+
+
 def test_the_tree_names_every_module():
     for path in (ROOT / "medvision").glob("*.py"):
         assert path.name in README or path.name.startswith("__"), path.name
