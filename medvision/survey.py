@@ -47,7 +47,6 @@ class Survey:
     shape: NDArray[np.int64]
     spacing_known: bool
     counts: Mapping[str, int]
-    voxels: Mapping[str, float]
 
 
 def survey(
@@ -78,7 +77,6 @@ def survey(
     facts, known, shapes, problems = [], Counter[bool](), [], []
     found: dict[str, list[tuple[str, int, bool, NDArray[np.float64]]]] = {}
     counts: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
-    inside: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
     for case in track(cases, "Plan", len(cases), show):
         try:
             if blank.task == "segmentation":
@@ -86,7 +84,6 @@ def survey(
                 labels = np.bincount(mask.array.ravel(), minlength=blank.outputs)[1:]
                 for name, count in zip(blank.class_names, labels, strict=True):
                     counts[name] += bool(count)
-                    inside[name] += int(count)
             else:
                 study, mask = read_images(case, blank), None
                 counts[case.label] += 1
@@ -117,7 +114,6 @@ def survey(
     if absent and blank.task == "segmentation":
         raise CasesError(f"No mask of the {len(cases)} cases holds {' or '.join(absent)}.")
     looks = {name: look_of(name, rows) for name, rows in found.items()}
-    total = sum(int(np.prod(shape)) for shape in shapes)
     return Survey(
         facts=facts,
         looks=looks,
@@ -125,7 +121,6 @@ def survey(
         shape=np.array(shapes),
         spacing_known=bool(known[True]),
         counts=dict(counts),
-        voxels={name: count / total for name, count in inside.items()},
     )
 
 
