@@ -59,7 +59,7 @@ def write_pictures(folder, sizes, labels="ab"):
 def seen(grids, known=True):
     """A survey of nothing but sizes."""
     shapes, spacings = (np.array([grid[i] for grid in grids]) for i in (0, 1))
-    return Survey([], {}, spacings.astype(float), shapes, known, {}, {})
+    return Survey([], {}, spacings.astype(float), shapes, known, {})
 
 
 def test_scans_are_planned_at_their_median_voxel_size(tmp_path):
