@@ -17,14 +17,15 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from medvision.errors import CasesError, MedvisionError, SpecError
 from medvision.files import atomic_path
-from medvision.io import read_volume
+from medvision.io import read_report, read_volume
 from medvision.progress import track
 from medvision.spec import ModelSpec, Task
 from medvision.study import Study
 from medvision.transforms import preprocess
 from medvision.volume import Volume, same_grid
 
-COLUMNS = ("case_id", "image", "image_*", "mask", "label", "split", "group")
+REPORTS = ("report", "report_file")  # a report's text, or where it lies
+COLUMNS = ("case_id", "image", "image_*", "mask", "label", *REPORTS, "split", "group")
 TRUTH: Mapping[Task, str] = {"segmentation": "mask", "classification": "label"}
 SPLITS = ("", "train", "val", "test")
 TRIES = 20  # seeds that folds are looked for with
@@ -36,7 +37,7 @@ class Case:
 
     `images` are by the name of the input they feed: column ``image_flair`` is ``"flair"``, column
     ``image`` is ``"image"``. The truth is a `mask` on the grid of the reference, the spec's first
-    input, or a `label`, the name of a class.
+    input, or a `label`, the name of a class. `report` is the text as it came; None without one.
     """
 
     case_id: str
@@ -46,6 +47,7 @@ class Case:
     split: str = ""  # "", train, val or test
     label: str = ""
     line: int = 0  # in the cases.csv
+    report: str | None = None
 
 
 def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentation") -> list[Case]:
@@ -75,7 +77,8 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
             f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
             f"{', '.join(strange) or 'none'}. Known: {', '.join(COLUMNS)}."
         )
-    if len(set(columns)) < len(columns) or len(set(inputs.values())) < len(inputs):
+    double = len(set(inputs.values())) < len(inputs) or set(REPORTS) <= set(columns)
+    if len(set(columns)) < len(columns) or double:
         raise CasesError(f"{path} has two columns for one thing: {', '.join(columns)}.")
     cases, problems, seen = [], [], set()
     for number, values in rows:
@@ -96,15 +99,25 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
             problems.append(f"line {number} ({case_id}): split {split!r} is not train, val or test")
         if task == "classification" and not label:
             problems.append(f"line {number} ({case_id}): no label")
+        try:
+            report = row["report"] or report_at(path.parent, row["report_file"])
+        except MedvisionError as error:
+            problems.append(f"line {number} ({case_id}): {error}")
+            continue
         images = {name: files[column] for column, name in inputs.items()}
-        group = row["group"] or case_id
-        cases.append(Case(case_id, images, files.get("mask"), group, split, label, number))
+        group, mask = row["group"] or case_id, files.get("mask")
+        cases.append(Case(case_id, images, mask, group, split, label, number, report))
     refuse([*problems, *shared_groups(cases)], f"{path}:\n  ", "\n  ")
     chosen = [case for case in cases if not splits or case.split in splits]
     if not chosen:
         which = f" of split {' or '.join(map(repr, splits))}" if splits else ""
         raise CasesError(f"{path} has no rows{which}.")
     return chosen
+
+
+def report_at(folder: Path, name: str) -> str | None:
+    """Return the report in a file; None when none is named."""
+    return read_report(folder / name) if name else None
 
 
 def read_table(path: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
@@ -187,7 +200,7 @@ def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     """Write rows as a cases.csv."""
     named = list(dict.fromkeys(column for row in rows for column in row))
     columns = ["case_id", *image_columns(named)]
-    columns += [c for c in ("mask", "label", "split", "group") if c in named]
+    columns += [c for c in ("mask", "label", *REPORTS, "split", "group") if c in named]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -257,7 +270,8 @@ def read_images(case: Case, spec: ModelSpec) -> Study:
             f"{case.case_id}: {error} In a cases.csv each input is a column: "
             f"{', '.join(f'image_{name}' for name in spec.input_names)}."
         ) from None
-    study = Study(case.case_id, {name: read_volume(path) for name, path in files.items()})
+    volumes = {name: read_volume(path) for name, path in files.items()}
+    study = Study(case.case_id, volumes, case.report)
     unknown = [name for name, one in study.volumes.items() if not one.info.spacing_known]
     if unknown and spec.spacing is not None:
         raise CasesError(
