@@ -1,9 +1,10 @@
 """Pictures of volumes, masks and class probabilities. Knows nothing of files.
 
-`planes` draws a scan as a radiologist looks at it, `pages` puts planes and words on one page, and
-`ink` holds the colors and letters of both.
+`planes` draws a scan as a radiologist looks at it, `heat` lays an explanation over it, `pages` puts
+planes and words on one page, and `ink` holds the colors and letters of all.
 """
 
+from medvision.render.heat import heat_panels as heat_panels
 from medvision.render.ink import COLORS as COLORS
 from medvision.render.ink import label_color as label_color
 from medvision.render.pages import overlay_png as overlay_png

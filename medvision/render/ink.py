@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
 Color: TypeAlias = tuple[int, int, int]
@@ -16,6 +18,9 @@ COLORS: tuple[Color, ...] = (
 )  # fmt: skip
 INK, PAPER, FAINT, TRACK = (235, 235, 235), (16, 16, 18), (150, 150, 155), (44, 44, 48)
 CAUTION = (255, 200, 60)
+# Black-body colors: they rise in brightness, in print and to color-blind people too
+HEAT: tuple[Color, ...] = ((60, 0, 80), (190, 20, 60), (250, 110, 10), (255, 235, 90))
+GLOW = 0.65  # opacity of the hottest
 DRAWN = "·…°±"  # what Pillow's own font has beyond ASCII
 SPELLED = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "≥": ">=", "≤": "<=", "ß": "ss"})
 
@@ -23,6 +28,14 @@ SPELLED = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "≥": 
 def label_color(label: int) -> Color:
     """Return the color of a label (1, 2, …)."""
     return COLORS[(label - 1) % len(COLORS)]
+
+
+def heated(pixels: NDArray[np.float32], level: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lay heat (H, W), 0 to 1, over pixels (H, W, 3); where it is 0 they stay as they are."""
+    stops = np.linspace(0, 1, len(HEAT))
+    channels = [np.interp(level, stops, channel) for channel in zip(*HEAT, strict=True)]
+    glow = (GLOW * np.sqrt(level.clip(0, 1)))[..., None]
+    return np.asarray((1 - glow) * pixels + glow * np.stack(channels, axis=-1), np.float32)
 
 
 def text(

@@ -105,6 +105,7 @@ def plane_images(
     block: Region | None = None,
     filled: bool = True,
     side: int = PANEL,
+    heat: Volume | None = None,
 ) -> list[Image.Image]:
     """Draw the axial, coronal and sagittal plane through a voxel; of a 2D image, its one plane.
 
@@ -124,12 +125,18 @@ def plane_images(
         Whether structures are filled, or outlined alone.
     side : int
         Pixels of a panel's side.
+    heat : Volume, optional
+        0 to 1 on the same grid, to lay over it in colors; a frame is drawn around what is not NaN.
     """
     scan = volume.with_array(volume.array[: channels_shown(volume)]).reoriented("RAS")
+    seen = None if region is None else seen_by_model(volume, region)
+    if heat is not None:
+        seen = heat.with_array(np.isfinite(heat.array))
     picture = Picture(
         scan=scan,
         labels=None if mask is None else mask.reoriented("RAS"),
-        seen=None if region is None else seen_by_model(volume, region).reoriented("RAS"),
+        heat=None if heat is None else heat.reoriented("RAS"),
+        seen=None if seen is None else seen.reoriented("RAS"),
         center=center,
         window=window,
         block=block or (slice(0, scan.shape[0]), slice(0, scan.shape[1]), slice(0, scan.shape[2])),
@@ -167,6 +174,7 @@ class Picture:
 
     scan: Volume
     labels: Volume | None
+    heat: Volume | None  # 0 to 1, or NaN
     seen: Volume | None  # 1 where the model looked
     center: tuple[int, int, int]
     window: Window
@@ -192,6 +200,10 @@ class Picture:
             max(1, round(height * self.scan.spacing[plane.down] * self.scale)),
         )
         pixels = self._shown(plane, at, inside, size)
+        if self.heat is not None:
+            level = np.nan_to_num(self._cut(self.heat, plane, at, inside).astype(np.float32))
+            large = Image.fromarray(level).resize(size, Image.Resampling.BILINEAR)
+            pixels = ink.heated(pixels, np.asarray(large))
         if self.labels is not None:
             labels = self._cut(self.labels, plane, at, inside)
             for label in np.unique(labels[labels > 0]):

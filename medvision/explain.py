@@ -1,0 +1,223 @@
+"""Explaining a classification: Study in, Explanation out, its heat on the grid of the reference.
+
+The image's part is Grad-CAM (Selvaraju et al., ICCV 2017), the words' integrated gradients: see
+`medvision.attribution`. Knows nothing of files and pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import TypeAlias, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medvision.attribution import Reading, log_odds, read_report, say
+from medvision.errors import SpecError
+from medvision.explanation import Explanation
+from medvision.geometry import Box
+from medvision.models.joint import FusionClassifier, image_tokens
+from medvision.models.network import Classifier, Ensemble, flatten
+from medvision.prediction import Prediction
+from medvision.predictor import Predictor
+from medvision.report import split_sections
+from medvision.spec import ModelSpec
+from medvision.study import Study
+from medvision.transforms import (
+    Grid,
+    Prepared,
+    block_around,
+    center_window,
+    preprocess,
+    resample,
+)
+from medvision.volume import Volume
+
+Member: TypeAlias = Classifier | FusionClassifier
+
+EDGE = 0.5 + 1e-3  # voxels from the middle of the outermost to where the window ends
+
+
+def explain(
+    predictor: Predictor,
+    study: Study,
+    class_name: str | None = None,
+    *,
+    box: Box | None = None,
+    stage: int = -1,
+) -> Explanation:
+    """Tell what in a study speaks for a class.
+
+    The heat is Grad-CAM: the network's map, its channels weighted by the mean slope of the class's
+    log odds, where their sum is positive, over its highest value. An ensemble's maps are one map
+    with the channels of all. It says where the network looked, not whether it was right, and no
+    more finely than its map; `Prediction.alone` and the gates say how much the image mattered.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of a classification, with reports or without.
+    study : Study
+        As for `Predictor.predict`.
+    class_name : str, optional
+        Default: the likeliest.
+    box : Box, optional
+        As for `Predictor.predict`.
+    stage : int
+        Which of the encoder's maps to take, the finest being 0; by default the deepest.
+
+    Raises
+    ------
+    SpecError, GeometryError
+        For a segmentation, an unknown class or stage, and as `Predictor.predict`.
+    """
+    spec = predictor.spec
+    if spec.task != "classification":
+        raise SpecError(
+            f"{spec.name} segments: its mask shows what it found. Explained is a class."
+        )
+    if class_name is not None and class_name not in spec.class_names:
+        raise SpecError(
+            f"{spec.name} has no class {class_name!r}. Choose from: {', '.join(spec.class_names)}."
+        )
+    volume = next(iter(spec.feed(study.volumes).values()))
+    heat = np.full(volume.shape, np.nan, np.float32)
+    with for_gradients(predictor.model) as model:
+        members = members_of(model, spec, stage)
+        prediction = predictor.predict(study, box)
+        name = class_name or cast(str, prediction.predicted)
+        number, report = spec.class_names.index(name), predictor.report_of(study)
+        prepared = preprocess(shown(study, prediction, spec, box), spec, predictor.device)
+        window = center_window(prepared.tensor, spec.roi_size)[None]
+        cam, images = class_map(members, window, report, number, stage)
+        stride = members[0].encoder.strides[stage]
+        heat[prediction.region] = on_scan(cam, stride, prepared, spec.roi_size)
+        fusion = cast(Sequence[FusionClassifier], members)
+        reading = read_report(fusion, images, report, number) if report else Reading()
+    warnings = [*prediction.warnings, *reading.warnings]
+    if not cam.any():
+        warnings.append(f"nothing in the image speaks for {name}: the heat is 0 everywhere")
+    sections = split_sections(study.report) if spec.text and study.report else {}
+    kept = spec.text.sections if spec.text else ()
+    return Explanation(
+        prediction=prediction,
+        class_name=name,
+        scan=volume,
+        heat=Volume(heat[None], volume.affine, replace(volume.info, window=None, channels="")),
+        cells=tuple(cam.shape),
+        text=report,
+        words=reading.words,
+        hidden={title: text for title, text in sections.items() if title not in kept},
+        odds=reading.odds,
+        gates=reading.gates,
+        warnings=tuple(warnings),
+    )
+
+
+@contextmanager
+def for_gradients(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield a model in eval mode, with gradients, whatever the caller's modes; both come back.
+
+    A copy where its weights were made in inference mode: they cannot have gradients.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        if any(weight.is_inference() for weight in model.parameters()):
+            model = deepcopy(model)
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            yield model
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def members_of(model: nn.Module, spec: ModelSpec, stage: int) -> list[Member]:
+    """Return the networks of a model; a `SpecError` for one without maps, or without this one."""
+    members = list(model.members) if isinstance(model, Ensemble) else [model]
+    if not all(isinstance(one, Member) for one in members):
+        raise SpecError(
+            f"{spec.name} is explained by no map: {type(members[0]).__name__} has none."
+        )
+    count = len(cast(Member, members[0]).encoder.strides)
+    if not -count <= stage < count:
+        raise SpecError(f"{spec.name} has {count} maps, from 0 on; found stage {stage}.")
+    return cast(list[Member], members)
+
+
+def shown(
+    study: Study, prediction: Prediction, spec: ModelSpec, box: Box | None
+) -> dict[str, Volume]:
+    """Return what the model was shown, as `Predictor.predict` does."""
+    (first, volume), *others = spec.feed(study.volumes).items()
+    part = volume.cropped(prediction.region)
+    seen = Grid(part.shape, part.affine)
+    return {first: part} | {
+        name: other if box is None else block_around(other, seen) for name, other in others
+    }
+
+
+def class_map(
+    members: Sequence[Member], window: Tensor, report: str, number: int, stage: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Return Grad-CAM's map (I, J[, K]), 0 to 1, and the image's tokens (1, S, D) by member.
+
+    Parameters
+    ----------
+    members : sequence of Classifier or FusionClassifier
+    window : Tensor, (1, C, I, J, K)
+    report : str
+        As the model sees it; empty for none.
+    number, stage : int
+        Of the class, and of the map.
+    """
+    window = window.clone().requires_grad_()  # frozen encoders have slopes, too
+    maps, logits, images = [], [], []
+    for member in members:
+        pyramid = member.encoder(flatten(window, member.dims))
+        maps.append(pyramid[stage])
+        if isinstance(member, FusionClassifier):
+            tokens = image_tokens(pyramid[-1])
+            images.append(tokens.detach())
+            logits.append(say(member, tokens, report).logits)
+        else:
+            logits.append(member.head(pyramid[-1].flatten(2).mean(dim=2)))
+    slopes = torch.autograd.grad(log_odds(logits, number).sum(), maps, allow_unused=True)
+    if any(slope is None for slope in slopes):
+        raise SpecError(f"The answer does not come by way of map {stage}: choose another stage.")
+    total = torch.zeros_like(maps[0][0, 0])
+    for slope, one in zip(slopes, maps, strict=True):
+        weights = slope.flatten(2).mean(dim=2)[0]  # (C,)
+        total = total + torch.tensordot(weights, one[0].detach(), dims=1)
+    total = total.relu()
+    return total / total.max().clamp_min(torch.finfo(total.dtype).tiny), images
+
+
+def on_scan(
+    cam: Tensor, stride: Sequence[int], prepared: Prepared, roi_size: Sequence[int]
+) -> NDArray[np.float32]:
+    """Bring a map (I, J[, K]) of the window at the scan's center onto the grid of the scan.
+
+    Each of its voxels stands for a block of `stride` voxels, whose middle has its value; between
+    them it is interpolated linearly. NaN outside the window.
+    """
+    side = np.array(roi_size)
+    start = (np.array(prepared.grid.shape) - side) // 2  # as `center_window`
+    steps = np.array([*stride, 1][:3])
+    block = np.diag([*steps, 1.0])
+    block[:3, 3] = start + (steps - 1) / 2
+    map_3d = cam.reshape(1, *cam.shape, *[1] * (3 - cam.ndim)).float()
+    heat = resample(map_3d, prepared.grid.affine @ block, prepared.source)[0].cpu().numpy()
+    low = np.maximum(start, 0) - EDGE
+    high = np.minimum(start + side, prepared.grid.shape) - 1 + EDGE
+    step = np.linalg.inv(prepared.grid.affine) @ prepared.source.affine
+    i, j, k = np.ogrid[tuple(slice(n) for n in heat.shape)]
+    for row, first, last in zip(step[:3].astype(np.float32), low, high, strict=True):
+        place = row[0] * i + row[1] * j + row[2] * k + row[3]  # along one of the model's axes
+        heat[(place < first) | (place > last)] = np.nan
+    return heat
