@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import streamlit as st
 
@@ -28,22 +28,37 @@ from medvision import (
     read_study,
     write_outputs,
 )
+from medvision.checkpoint import load_spec
+from medvision.explain import explain
+from medvision.explanation import Explanation
 from medvision.geometry import BOXES
+from medvision.outputs.explanation import explanation_html, heat_in_words, report_html
 from medvision.prediction import in_percent
 from medvision.render import (
     PLANES,
     display_window,
     focus_of,
+    heat_panels,
     label_color,
     panel_side,
     plane_images,
 )
+from medvision.text_spec import TextSpec
 from medvision.volume import Volume, Window
 from medvision.zoo import bundled_models
 
 ROOT = Path(os.environ.get("MEDVISION_ROOT", "."))
 Source: TypeAlias = tuple[str, str, float]  # study, series, time stamp
 WHOLE, TYPED = "the whole scan", "a box that I type"
+
+
+class Answer(NamedTuple):
+    """What a model said, and of what."""
+
+    model: str
+    study: Study  # with the report that was given
+    box: Box | None
+    prediction: Prediction
 
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=2)
@@ -66,13 +81,15 @@ def main() -> None:
     try:
         study, source = choose_study()
         try:
-            prediction = analyse(study, source)
+            answer = analyse(study, source)
         except MedvisionError as error:  # a scan that no model takes can be looked at all the same
             st.error(str(error))
-            prediction = None
-        show_scan(study, source, prediction)
-        if prediction is not None:
-            show_result(study, prediction)
+            answer = None
+        show_scan(study, source, answer.prediction if answer else None)
+        if answer is not None:
+            show_result(answer.study, answer.prediction)
+        if answer is not None and answer.prediction.task == "classification":
+            show_explanation(answer)
     except MedvisionError as error:
         st.error(str(error))
 
@@ -94,13 +111,18 @@ def choose_study() -> tuple[Study, Source]:
             format_func=lambda one: f"{images[one].label}  {images[one].description}".strip(),
         )
     changed = max(
-        (f.stat().st_mtime for one in ref.series for f in one.files if f.exists()), default=0
+        (f.stat().st_mtime for f in (*files_in(ref), *ref.reports) if f.exists()), default=0
     )
     source = (f"{ref.path} {ref.uid}", label, changed)
     return study_at(ref, source), source
 
 
-def analyse(study: Study, source: Source) -> Prediction | None:
+def files_in(ref: StudyRef) -> list[Path]:
+    """Return the files of a study's series."""
+    return [file for one in ref.series for file in one.files]
+
+
+def analyse(study: Study, source: Source) -> Answer | None:
     """Let the user run a model; returns the result for this scan, when there is one."""
     side = st.sidebar
     side.header("Analyze")
@@ -121,14 +143,27 @@ def analyse(study: Study, source: Source) -> Prediction | None:
         )
     elif where != WHOLE:
         box = parse_box(where)
-    key = (source, model, str(box))
-    results: dict[object, Prediction] = st.session_state.setdefault("results", {})
+    text = load_spec(models[model]).text
+    if text is not None:
+        study = replace(study, report=choose_report(study, source, text))
+    key = (source, model, str(box), study.report)
+    results: dict[object, Answer] = st.session_state.setdefault("results", {})
     if side.button("Run", type="primary", width="stretch"):
         predictor = predictor_for(model)
         with st.spinner(f"Running {model} on {predictor.device} …"):
-            results[key] = predictor.predict(study, box)
+            results[key] = Answer(model, study, box, predictor.predict(study, box))
         st.session_state["center"] = None  # look at what was found
     return results.get(key)
+
+
+def choose_report(study: Study, source: Source, text: TextSpec) -> str | None:
+    """Let the user change the report that a model reads; returns it, None when it is empty."""
+    report = st.sidebar.text_area(
+        "Radiology report", study.report or "", key=f"report of {source}", height=200
+    )
+    hidden = f" Hidden from it: {', '.join(text.masked)}." if text.masked else ""
+    st.sidebar.caption(f"The model reads the sections {', '.join(text.sections)}.{hidden}")
+    return report.strip() or None
 
 
 def show_scan(study: Study, source: Source, prediction: Prediction | None) -> None:
@@ -196,7 +231,7 @@ def show_result(study: Study, prediction: Prediction) -> None:
     for warning in prediction.warnings:
         st.warning(warning)
     if prediction.scores is not None:
-        show_classes(prediction.scores)
+        show_classes(prediction)
     else:
         show_structures(prediction)
     labels = {"nifti": "Mask (NIfTI)", "json": "Numbers (JSON)", "overlay": "Picture (PNG)"}
@@ -207,20 +242,59 @@ def show_result(study: Study, prediction: Prediction) -> None:
         column.download_button(labels[kind], content, name, width="stretch")
 
 
-def show_classes(scores: Mapping[str, float]) -> None:
-    """Show the probability of each class, the likeliest first."""
+def show_classes(prediction: Prediction) -> None:
+    """Show the probability of each class, the likeliest first, and what each modality says."""
+    scores, alone = prediction.scores or {}, prediction.alone
     ranked = sorted(scores.items(), key=lambda one: -one[1])
     name, probability = ranked[0]
     st.metric(f"Likeliest class, {in_percent(probability)}", name)
+    bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
+    columns = {f"{what} alone": found for what, found in alone.items() if len(alone) > 1}
     st.dataframe(
-        [{"class": name, "probability": probability} for name, probability in ranked],
+        [
+            {"class": name, "probability": probability}
+            | {what: found[name] for what, found in columns.items()}
+            for name, probability in ranked
+        ],
         hide_index=True,
-        column_config={
-            "probability": st.column_config.ProgressColumn(
-                format="percent", min_value=0.0, max_value=1.0
-            )
-        },
+        column_config=dict.fromkeys(("probability", *columns), bar),
     )
+
+
+def show_explanation(answer: Answer) -> None:
+    """Let the user ask what speaks for a class, and show it in the image and in the words."""
+    st.subheader("Explain")
+    choose, ask, _ = st.columns([2, 1, 3], vertical_alignment="bottom")
+    names = answer.prediction.class_names
+    name = choose.selectbox(
+        "What speaks for", names, names.index(answer.prediction.predicted or names[0])
+    )
+    question = (answer.prediction, name)
+    if ask.button("Explain", width="stretch"):
+        with st.spinner("Explaining …"):
+            found = explain(predictor_for(answer.model), answer.study, name, box=answer.box)
+        st.session_state["explained"] = question, found, explanation_html(found)
+    asked, found, page = st.session_state.get("explained", (None, None, ""))
+    if asked is not None and asked[0] is answer.prediction and asked[1] == name:
+        show_reasons(found, page)
+
+
+def show_reasons(found: Explanation, page: str) -> None:
+    """Show heat and words; `page` is what can be downloaded."""
+    for warning in found.warnings:
+        if warning not in found.prediction.warnings:
+            st.warning(warning)
+    panels = heat_panels(found.scan, found.heat)
+    for row in zip(*panels, strict=True) if len(panels) > 1 else panels:
+        for column, panel in zip(st.columns(len(row)), row, strict=True):
+            column.image(panel, width="stretch")
+    st.caption(heat_in_words(found))
+    if found.gates:
+        shares = ", ".join(f"{what} {in_percent(share)}" for what, share in found.gates.items())
+        st.caption(f"Weight in the joint answer: {shares}.")
+    if words := report_html(found):
+        st.html(words)
+    st.download_button("Explanation (HTML)", page, f"{found.prediction.case_id}_explained.html")
 
 
 def show_structures(prediction: Prediction) -> None:

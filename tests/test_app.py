@@ -17,6 +17,7 @@ from hippocampus_data import template
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from toy_classifier import Brightness, probability, write_classifier, write_picture
+from toy_fusion import BRIGHT, DARK, REPORT, TEXT, spec_of, write_toy
 
 from medvision.fingerprint import FORCED
 from medvision.outputs.nifti import save_nifti
@@ -34,6 +35,13 @@ sys.path.insert(0, "{tests}")
 import medvision.checkpoint, medvision.zoo, toy_classifier
 medvision.zoo.BUNDLED = Path("{folder}") / "models"
 medvision.checkpoint.build_model = lambda spec: toy_classifier.Brightness()
+runpy.run_path("{app}")
+"""
+FUSION_PAGE = """
+import runpy
+from pathlib import Path
+import medvision.zoo
+medvision.zoo.BUNDLED = Path("{folder}") / "models"
 runpy.run_path("{app}")
 """
 
@@ -142,6 +150,76 @@ def test_a_classified_scan_keeps_its_sliders_and_letters(classifier_page):
     assert not page.exception
 
 
+def write_films(folder):
+    """Write a model that reads reports, and films, of which one has a report."""
+    write_toy(folder / "models" / "toy", spec_of(2, TEXT))
+    films = folder / "films"
+    write_picture(films / "a.png", 80, (40, 40))
+    (films / "a.txt").write_text(REPORT)
+    write_picture(films / "b.png", 30, (40, 40))
+    return films
+
+
+@pytest.fixture
+def fusion_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDVISION_ROOT", str(write_films(tmp_path)))
+    monkeypatch.setattr("medvision.zoo.BUNDLED", tmp_path / "models")
+    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+
+
+def press(page, label):
+    [button] = [one for one in page.button if one.label == label]
+    return button.click().run()
+
+
+def test_a_report_is_read_beside_the_image_and_can_be_changed(fusion_page, caplog):
+    page = fusion_page
+    report = page.text_area[0]
+    assert report.label == "Radiology report"
+    assert report.value == REPORT
+    told = page.sidebar.caption[-1].value
+    assert told.startswith("The model reads the sections indication, history, comparison.")
+    assert "Hidden from it: pneumonia." in told
+    press(page, "Run")
+    assert not page.exception
+    assert not page.error
+    first = page.dataframe[0].value
+    assert list(first.columns) == ["class", "probability", "image alone", "report alone"]
+    page.text_area[0].set_value("INDICATION: no pain").run()
+    assert not page.dataframe  # another question has no answer yet
+    press(page, "Run")
+    second = page.dataframe[0].value.set_index("class")
+    first = first.set_index("class")
+    assert second["image alone"][BRIGHT] == pytest.approx(first["image alone"][BRIGHT])
+    assert second["report alone"][BRIGHT] != pytest.approx(first["report alone"][BRIGHT], abs=1e-4)
+    page.text_area[0].set_value("").run()
+    press(page, "Run")
+    assert list(page.dataframe[0].value.columns) == ["class", "probability"]
+    assert page.warning[0].value == "no report: the answer is from the image alone"
+    page.selectbox(key="scan").select("b").run()
+    assert page.text_area[0].value == ""
+    assert "pain" not in caplog.text
+    assert "fever" not in caplog.text
+
+
+def test_an_answer_is_explained_in_image_and_words(fusion_page):
+    page = fusion_page
+    press(page, "Run")
+    assert not page.get("html")
+    for name in (DARK, BRIGHT):
+        [choice] = [one for one in page.selectbox if one.label == "What speaks for"]
+        choice.select(name).run()
+        assert not page.get("html")
+        press(page, "Explain")
+        assert not page.exception
+        [words] = page.get("html")
+        assert "fever" in words.proto.body
+        assert "Not shown to the model: findings" in words.proto.body
+        assert any(f"spoke for {name}" in one.value for one in page.caption)
+    assert any(one.value.startswith("Weight in the joint answer: image") for one in page.caption)
+    assert "Explanation (HTML)" in downloads_of(page)
+
+
 def test_a_broken_scan_is_told_in_words(tmp_path, monkeypatch):
     (tmp_path / "bad.nii").write_text("no image")
     monkeypatch.setenv("MEDVISION_ROOT", str(tmp_path))
@@ -218,6 +296,34 @@ def test_a_person_runs_a_classifier_in_a_browser(tmp_path):
         with Image.open(download.value.path()) as picture:
             assert picture.width > 400
         tab.screenshot(path=os.environ.get("MEDVISION_SCREENSHOT", str(tmp_path / "page.png")))
+
+
+def test_a_person_has_an_answer_explained_in_a_browser(tmp_path):
+    films, page = write_films(tmp_path), tmp_path / "page.py"
+    page.write_text(FUSION_PAGE.format(folder=tmp_path, app=PAGE))
+    with (
+        serving(["streamlit", "run", str(page)], MEDVISION_ROOT=str(films)) as address,
+        browsing(address) as tab,
+    ):
+        report = tab.get_by_label("Radiology report")
+        report.fill("INDICATION: fever, pneumonia?", timeout=120_000)
+        report.press("Control+Enter")
+        tab.get_by_role("button", name="Run").click()
+        tab.get_by_role("button", name="Explain").click(timeout=120_000)
+        word = tab.locator("[data-testid=stHtml] span", has_text="fever").last
+        word.wait_for(timeout=120_000)
+        color = word.evaluate("one => getComputedStyle(one).backgroundColor")
+        assert color.startswith("rgba(")
+        assert not color.endswith(" 0)")
+        assert tab.locator("[data-testid=stHtml]").get_by_text("hidden", exact=True).count() == 1
+        assert tab.locator("[data-testid=stImage] img").count() == 3  # the film, twice more
+        tab.screenshot(
+            path=os.environ.get("MEDVISION_SCREENSHOT", str(tmp_path / "page.png")), full_page=True
+        )
+        with tab.expect_download() as download:
+            tab.get_by_text("Explanation (HTML)").click()
+        assert download.value.suggested_filename == "a_explained.html"
+        assert "fever" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
 def test_a_person_runs_the_model_in_a_browser(scans, tmp_path):

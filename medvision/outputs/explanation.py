@@ -64,9 +64,7 @@ th, .small {{ color: #555; font-size: 0.85rem; }}
 <h2>Image</h2>
 <div class="panels">{panels}</div>
 <p class="small">0 <span class="ramp" style="background:linear-gradient(90deg,{ramp})"></span> 1
-&nbsp; Grad-CAM: where the network looked when it spoke for {name}, relative to the strongest place;
-not whether it was right, nor how much the image mattered. Its map has {cells} voxels; what is finer
-is interpolated. Nothing outside a frame was looked at. The patient's right is on the left.</p>
+&nbsp; {heat}</p>
 </section>
 <section>
 {report}
@@ -111,8 +109,18 @@ def explanation_html(explanation: Explanation) -> str:
             picture(one, words) for pair in panels for one, words in zip(pair, ALT, strict=True)
         ),
         ramp=ramp,
-        cells=" × ".join(map(str, explanation.cells)),
+        heat=shown(heat_in_words(explanation)),
         report=report_html(explanation),
+    )
+
+
+def heat_in_words(explanation: Explanation) -> str:
+    """Return what the heat means, and what it does not."""
+    return (
+        f"Grad-CAM: where the network looked when it spoke for {explanation.class_name}, relative "
+        "to the strongest place; not whether it was right, nor how much the image mattered. Its "
+        f"map has {' × '.join(map(str, explanation.cells))} voxels; what is finer is interpolated. "
+        "What lies outside a frame was not looked at."
     )
 
 
@@ -164,7 +172,7 @@ def report_html(explanation: Explanation) -> str:
     most = max((abs(one.attribution or 0.0) for one in words), default=0.0)
     parts = ["<h2>Report</h2>", f'<p style="white-space:pre-wrap">{colored(explanation, most)}</p>']
     if most > FAINTEST and explanation.odds:
-        ends = f"rgba{(*AGAINST, DEEPEST)},#fff,rgba{(*FOR, DEEPEST)}"
+        ends = f"rgba{(*AGAINST, DEEPEST)},transparent,rgba{(*FOR, DEEPEST)}"
         parts.append(
             f'<p style="font-size:0.85rem;opacity:0.75">against {name} −{most:.2g} '
             '<span style="display:inline-block;width:8rem;height:0.7rem;'
