@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -53,3 +53,46 @@ def auc(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
         return float("nan")
     wanted = classes[1:] if len(classes) == 2 else classes
     return float(np.mean([roc_auc_score(truth == c, scores[:, c]) for c in wanted]))
+
+
+def auprc(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
+    """Return the average precision; of more than two classes the mean of one against rest.
+
+    Unlike the AUC it has no fixed floor: a guess gets the share of the class. Arguments as of
+    `auc`; NaN where `truth` lacks a class.
+    """
+    classes = range(scores.shape[1])
+    if set(np.unique(truth)) != set(classes):
+        return float("nan")
+    wanted = classes[1:] if len(classes) == 2 else classes
+    return float(np.mean([average_precision_score(truth == c, scores[:, c]) for c in wanted]))
+
+
+def brier(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
+    """Return the mean over cases of the squared error, summed over classes (Brier 1950).
+
+    Of two classes half of it, the squared error of one probability, as everybody gives it.
+    Arguments as of `auc`; NaN of no cases.
+    """
+    if not len(truth):
+        return float("nan")
+    right = np.eye(scores.shape[1])[truth]  # (M, N)
+    error = float(((scores - right) ** 2).sum(axis=1).mean())
+    return error / 2 if scores.shape[1] == 2 else error
+
+
+def ece(truth: NDArray[np.integer], scores: NDArray[np.floating], bins: int = 15) -> float:
+    """Return the expected calibration error of the likeliest class.
+
+    The mean distance between how sure the scores are and how often they are right, in bins
+    (Naeini et al., AAAI 2015) of about as many cases each (Nixon et al. 2019); cases that are
+    equally sure are in one bin. Arguments as of `auc`; NaN of no cases.
+    """
+    if not len(truth):
+        return float("nan")
+    sure = scores.max(axis=1)
+    right = scores.argmax(axis=1) == truth
+    edges = np.unique(np.quantile(sure, np.arange(1, bins) / bins, method="inverted_cdf"))
+    bin_of = np.searchsorted(edges, sure)
+    gap = np.bincount(bin_of, weights=right - sure)  # |gap| = cases in the bin × |right − sure|
+    return float(np.abs(gap).sum() / len(truth))

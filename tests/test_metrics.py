@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
     balanced_accuracy_score,
+    brier_score_loss,
     log_loss,
     precision_score,
     recall_score,
     roc_auc_score,
 )
 
-from medvision.metrics import auc, dice, hd95_mm
+from medvision.metrics import auc, auprc, brier, dice, ece, hd95_mm
 from medvision.scores import (
     ClassScore,
     MaskScore,
@@ -117,3 +119,50 @@ def test_class_scores_survive_their_file(tmp_path):
     first = path.read_text().splitlines()
     assert first[0] == "case_id,truth,predicted,a_probability,b_probability,c_probability"
     assert first[2].startswith("x1,c,b,")
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_average_precision_and_brier_are_those_of_sklearn(classes):
+    rng = np.random.default_rng(classes)
+    truth = np.arange(80) % classes
+    shares = rng.dirichlet(np.ones(classes), 80) + 0.3 * np.eye(classes)[truth]
+    shares /= shares.sum(axis=1, keepdims=True)
+    right = np.eye(classes)[truth]
+    wanted = slice(1, None) if classes == 2 else slice(None)
+    theirs = average_precision_score(right[:, wanted], shares[:, wanted], average="macro")
+    assert auprc(truth, shares) == pytest.approx(theirs)
+    if classes == 2:
+        assert brier(truth, shares) == pytest.approx(brier_score_loss(truth, shares[:, 1]))
+    else:
+        assert brier(truth, shares) == pytest.approx(((shares - right) ** 2).sum() / 80)
+
+
+def test_brier_by_hand():
+    assert brier(np.array([0, 2]), np.array([[1.0, 0, 0], [0.5, 0.5, 0]])) == pytest.approx(0.75)
+    assert brier(np.array([1]), np.array([[0.75, 0.25]])) == pytest.approx(0.5625)
+
+
+def test_calibration_error_by_hand():
+    scores = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 10)
+    truth = np.array([0] * 9 + [1] + [1] * 6 + [0] * 4)  # as often right as sure
+    assert ece(truth, scores) == pytest.approx(0)
+    truth[10:16] = 0  # sure to 60 %, never right
+    assert ece(truth, scores) == pytest.approx(0.5 * 0.6)
+    assert ece(truth, scores, bins=1) == pytest.approx(0.75 - 9 / 20)
+    order = np.random.default_rng(0).permutation(20)
+    assert ece(truth[order], scores[order]) == pytest.approx(ece(truth, scores))
+
+
+def test_bins_hold_about_as_many_cases_each():
+    sure = np.linspace(0.5, 1, 100, endpoint=False)
+    right = np.array([n % 2 == 0 for n in range(100)])
+    found = ece(np.where(right, 1, 0), np.stack([1 - sure, sure + 1e-9], 1), bins=10)
+    halves = [abs(0.5 - sure[k : k + 10].mean()) for k in range(0, 100, 10)]
+    assert found == pytest.approx(np.mean(halves), abs=1e-6)
+
+
+def test_figures_that_are_not_defined_are_nan():
+    none = np.zeros((0, 2))
+    assert math.isnan(brier(np.zeros(0, int), none))
+    assert math.isnan(ece(np.zeros(0, int), none))
+    assert math.isnan(auprc(np.zeros(3, int), np.full((3, 2), 0.5)))
