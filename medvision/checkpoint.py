@@ -1,4 +1,7 @@
-"""A model folder: model.safetensors + spec.json + card.md. Data, never code."""
+"""A model folder: model.safetensors + spec.json + card.md. Data, never code.
+
+With a Hugging Face text encoder also a folder with its configuration and tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,17 @@ from medvision.models import build_model
 from medvision.spec import ModelSpec, read_spec
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "card.md"
+TEXT_ENCODER = "text_encoder"
 
 
 def save_model(folder: Path, spec: ModelSpec, state: dict[str, Tensor], card: str) -> Path:
     """Write a model folder; each file is whole or absent."""
     folder.mkdir(parents=True, exist_ok=True)
+    if spec.text and spec.text.encoder:
+        from medvision.models.huggingface import save_files  # needs an extra
+
+        save_files(spec.text.encoder, folder / TEXT_ENCODER)
+        spec = replace(spec, text=replace(spec.text, encoder=TEXT_ENCODER))
     with atomic_path(folder / WEIGHTS) as part:
         save_file({name: value.contiguous().cpu() for name, value in state.items()}, part)
     write_text(folder / SPEC, spec.to_json())
@@ -42,10 +51,13 @@ def save_ensemble(
 
 
 def load_spec(folder: Path) -> ModelSpec:
-    """Read the spec of a model folder."""
+    """Read the spec of a model folder; a text encoder inside it is named by its whole path."""
     if not (folder / SPEC).is_file():
         raise SpecError(f"{folder} is no model folder: {SPEC} is missing.")
-    return read_spec(folder / SPEC)
+    spec = read_spec(folder / SPEC)
+    if spec.text and spec.text.encoder == TEXT_ENCODER:
+        return replace(spec, text=replace(spec.text, encoder=str(folder / TEXT_ENCODER)))
+    return spec
 
 
 def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:

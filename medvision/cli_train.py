@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +40,36 @@ Settings = Annotated[
         "augment.mirror=RAS. May be given more than once.",
     ),
 ]
+Fusion = Annotated[
+    str,
+    typer.Option(
+        "--fuse",
+        help="Let the model read the reports, too, and join them with the images by: late, concat, "
+        "gated, film or cross_attention.",
+    ),
+]
+Sections = Annotated[
+    str,
+    typer.Option(
+        help="Sections of the reports that the model may see: indication, history, technique, "
+        "comparison, findings, impression, note (text under no heading). Default: indication, "
+        "history, comparison."
+    ),
+]
+Masked = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        help="A word or phrase that is hidden from the model, negations with it. May be given more "
+        "than once.",
+    ),
+]
+TextEncoderName = Annotated[
+    str,
+    typer.Option(
+        help="A Hugging Face text encoder, by folder or name. Default: a small one of our own."
+    ),
+]
 
 
 def add_training_commands(app: typer.Typer) -> None:
@@ -56,6 +87,10 @@ def plan(
     name: ModelName = "",
     modality: Modality = "",
     width: Width = 32,
+    fuse: Fusion = "",
+    sections: Sections = "",
+    mask: Masked = None,
+    text_encoder: TextEncoderName = "",
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
@@ -68,11 +103,14 @@ def plan(
       medvision plan cases.csv --classes liver,tumor --modality CT
 
       medvision plan cases.csv --model resnet50_3d --set steps=5000 --out plan.json
+
+      medvision plan cases.csv --fuse gated --sections indication,history
     """
     from medvision.plan_file import with_settings, write_plan
     from medvision.tables import print_plan
 
-    found = make_plan(cases, task, classes, model, name, modality, width, not quiet)
+    reports = read_reports(fuse, sections, mask, text_encoder)
+    found = make_plan(cases, task, classes, model, name, modality, width, not quiet, reports)
     found = with_settings(found, settings or ())
     write_plan(found, out)
     if not quiet:
@@ -93,6 +131,10 @@ def train(
     name: ModelName = "",
     modality: Modality = "",
     width: Width = 32,
+    fuse: Fusion = "",
+    sections: Sections = "",
+    mask: Masked = None,
+    text_encoder: TextEncoderName = "",
     settings: Settings = None,
     start: Annotated[
         Path | None,
@@ -111,6 +153,10 @@ def train(
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with what lies in --out.")] = False,
+    accept_findings: Annotated[
+        bool,
+        typer.Option(help="Train although the reports give the answer away; the card will say so."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model: a model folder that `medvision predict --model` takes.
@@ -125,6 +171,8 @@ def train(
       medvision train cases.csv --plan plan.json --folds 5 --out runs/cv --resume
 
       medvision train cases.csv --model resnet18_3d --set steps=2000 --set keep=best --out runs/x
+
+      medvision train cases.csv --fuse gated --out runs/with_reports
 
       torchrun --nproc-per-node=2 -m medvision train cases.csv --plan plan.json --out runs/x
     """
@@ -145,12 +193,15 @@ def train(
     if resume and plan_file is None and (out / PLAN).is_file():
         chosen = read_plan(out / PLAN)  # what the first command planned, whatever it was told
     elif plan_file is not None:
-        if task or classes or model or name or modality:
-            raise typer.BadParameter("a plan already says task, classes, model, name and modality.")
+        if task or classes or model or name or modality or fuse:
+            raise typer.BadParameter(
+                "a plan already says task, classes, model, name, modality and fusion."
+            )
         chosen = read_plan(plan_file)
     else:
         title = name or out.resolve().name
-        chosen = make_plan(cases, task, classes, model, title, modality, width, not quiet)
+        reports = read_reports(fuse, sections, mask, text_encoder)
+        chosen = make_plan(cases, task, classes, model, title, modality, width, not quiet, reports)
     chosen = with_settings(chosen, settings or ())
     if not quiet:
         print_plan(chosen)
@@ -165,6 +216,7 @@ def train(
             resume=resume,
             show=not quiet,
             start=start,
+            accept=accept_findings,
         )
     except KeyboardInterrupt:
         typer.secho("Stopped; --resume goes on.", fg="yellow", err=True)
@@ -176,6 +228,17 @@ def train(
         typer.echo("Model folders: " + ", ".join(folders))
 
 
+def read_reports(
+    fuse: str, sections: str, mask: list[str] | None, text_encoder: str
+) -> dict[str, Any]:
+    """Return what is asked for of the reports, as arguments of `plan_cases`."""
+    if not fuse and (sections or mask or text_encoder):
+        raise typer.BadParameter("--sections, --mask and --text-encoder need --fuse.")
+    chosen = tuple(s.strip() for s in sections.split(",") if s.strip())
+    found = {"fusion": fuse, "masked": tuple(mask or ()), "text_encoder": text_encoder}
+    return found | ({"sections": chosen} if chosen else {})
+
+
 def make_plan(
     cases: Path,
     task: str,
@@ -185,6 +248,7 @@ def make_plan(
     modality: str,
     width: int,
     show: bool,
+    reports: Mapping[str, Any],
 ) -> Plan:
     """Plan from a table of cases, with options as they came from the command line."""
     from medvision.cross_validation import plan_cases
@@ -201,23 +265,56 @@ def make_plan(
         modality=modality,
         width=width,
         show=show,
+        **reports,
     )
 
 
 def evaluate(
     cases: Cases,
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")],
-    out: Annotated[Path, typer.Option(help="CSV to write, a row a case (and structure).")],
+    out: Annotated[
+        Path,
+        typer.Option(help="CSV to write, a row a case (and structure); with --ablate a folder."),
+    ],
+    model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")] = "",
     split: Annotated[str, typer.Option(help="Only rows of this split, such as test.")] = "",
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Train what --plan says with the image alone, the report alone, both, and both "
+            "with the reports of others, and hold them and TF-IDF against each other.",
+        ),
+    ] = False,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="With --ablate: what `medvision plan` wrote.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="With --ablate: trainings of each.")] = 3,
+    folds: Annotated[
+        int, typer.Option(min=2, help="With --ablate, where no rows are of split test.")
+    ] = 5,
     device: Device = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Hold a model against the truth: Dice, HD95 and volume error of masks, AUC of classes.
 
-    Example:
+    With --ablate: does the report add anything to the image? Trains what the answer needs.
+
+    Examples:
 
       medvision evaluate cases.csv --model hippocampus --out metrics.csv
+
+      medvision evaluate cases.csv --ablate --plan plan.json --out ablation
     """
+    if ablate == bool(model) or ablate != (plan_file is not None):
+        raise typer.BadParameter("give either --model, or --ablate and --plan.")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    if plan_file is not None:
+        compare(cases, plan_file, out, seeds, folds, device, quiet)
+        return
     from medvision.dataset import read_cases
     from medvision.evaluate import evaluate as score_cases
     from medvision.predictor import load_predictor
@@ -229,6 +326,30 @@ def evaluate(
     write_scores(scores, out)
     if not quiet:
         typer.echo(score_table(scores))
+
+
+def compare(
+    cases: Path, plan_file: Path, out: Path, seeds: int, folds: int, device: str, quiet: bool
+) -> None:
+    """Run the comparison of --ablate, and write and print its page."""
+    from medvision.ablate import ablate
+    from medvision.ablation_page import PAGE, ablation_page
+    from medvision.files import write_text
+    from medvision.plan_file import read_plan
+
+    found = ablate(
+        cases,
+        out,
+        read_plan(plan_file),
+        seeds=tuple(range(seeds)),
+        folds=folds,
+        device=device,
+        show=not quiet,
+    )
+    page = ablation_page(found)
+    write_text(out / PAGE, page)
+    if not quiet:
+        typer.echo(page)
 
 
 def models() -> None:

@@ -14,7 +14,9 @@ from medvision.errors import CasesError, TrainingError
 from medvision.files import write_text
 from medvision.plan import plan
 from medvision.plan_file import PLAN, Plan, read_plan, write_plan
+from medvision.plan_text import plan_text
 from medvision.processes import first_process
+from medvision.report import DEFAULT_SECTIONS
 from medvision.scores import Score, score_table, write_scores
 from medvision.spec import Task
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
@@ -41,11 +43,16 @@ def plan_cases(
     modality: str = "",
     width: int = 32,
     show: bool = True,
+    fusion: str = "",
+    sections: Sequence[str] = DEFAULT_SECTIONS,
+    masked: Sequence[str] = (),
+    text_encoder: str = "",
 ) -> Plan:
     """Plan a model from the cases of a table that may be trained on: not those of val and test.
 
     With folds each case validates once, and has its say here: in sizes, voxel spacing and, of CT,
-    the range of HU (as in nnU-Net).
+    the range of HU (as in nnU-Net). With `fusion` the model reads reports, too; see
+    `medvision.plan_text.plan_text`.
 
     Raises
     ------
@@ -58,7 +65,11 @@ def plan_cases(
         class_names = classes_of(cases, class_names)
     elif not class_names:
         raise CasesError("Name the structures: --classes anterior,posterior (labels 1, 2, …).")
-    return plan(
+    text, reasons = None, dict[str, str]()
+    if fusion:
+        text, why = plan_text(cases, fusion, sections, masked, text_encoder)
+        reasons |= why
+    found = plan(
         cases,
         class_names,
         name or cases_path.resolve().parent.name or "model",
@@ -67,7 +78,9 @@ def plan_cases(
         modality,
         width,
         show=show,
+        text=text,
     )
+    return replace(found, reasons={**found.reasons, **reasons})
 
 
 def train_folds(
@@ -81,6 +94,7 @@ def train_folds(
     resume: bool = False,
     show: bool = True,
     start: Path | None = None,
+    accept: bool = False,
 ) -> list[FoldRun]:
     """Train what is planned, into `out` or ``out/fold_<k>``.
 
@@ -88,12 +102,17 @@ def train_folds(
     are no folds. The plan is kept in ``out/plan.json``. With all folds done, `out` also holds their
     joint metrics.csv, a summary, and the folds' networks as one model, ``ensemble``.
 
+    A model that reads reports is trained after an audit of them (`medvision.audit`); what it finds
+    goes into the card, and stops the training unless `accept` is True.
+
     Raises
     ------
     CasesError
         When the cases are not usable.
     TrainingError
         When `out` holds a run already and `resume` is False, or runs of another plan.
+    AuditError
+        When the reports give the answer away, and `accept` is False.
     """
     spec, config = what.spec, what.train
     if only_fold is not None and only_fold >= folds:

@@ -22,6 +22,7 @@ from medvision.errors import GeometryError, MedvisionError
 from medvision.files import atomic_path
 from medvision.geometry import reorientation
 from medvision.progress import track
+from medvision.report import report_for_model
 from medvision.spec import ModelSpec
 from medvision.train_config import TrainConfig
 from medvision.transforms import Prepared, preprocess, resample
@@ -36,13 +37,15 @@ class Item:
     """One case on the model's grid.
 
     `target` is what the network should say: labels (I, J, K) uint8, or the number of a class, ()
-    int64. `foreground` holds (V, 3) voxels of each structure that is there.
+    int64. `foreground` holds (V, 3) voxels of each structure that is there. `report` is what the
+    model sees of the report; empty when there is nothing.
     """
 
     case_id: str
     image: Tensor  # (C, I, J, K) float32
     target: Tensor
     foreground: tuple[Tensor, ...] = ()
+    report: str = ""
 
 
 def load_items(
@@ -89,16 +92,20 @@ def load_items(
 
 
 def load_item(case: Case, spec: ModelSpec) -> Item:
-    """Preprocess one case: the images as in prediction, the mask by the same way."""
+    """Preprocess one case: images and report as in prediction, the mask by the same way."""
+    report = ""
+    if spec.text:
+        report = report_for_model(case.report, spec.text.sections, spec.text.masked)
     if spec.task == "classification":
         image = preprocess(read_images(case, spec).volumes, spec).tensor
-        return Item(case.case_id, image, torch.tensor(spec.class_names.index(case.label)))
+        label = torch.tensor(spec.class_names.index(case.label))
+        return Item(case.case_id, image, label, report=report)
     study, mask = read_case(case, spec)
     prepared = preprocess(study.volumes, spec)
     labels = labels_on(prepared, mask, spec)
     if labels.shape != prepared.tensor.shape[1:]:
         raise GeometryError(f"{case.case_id}: mask and image part on the model's grid.")
-    return Item(case.case_id, prepared.tensor, labels, foreground_of(labels, spec))
+    return Item(case.case_id, prepared.tensor, labels, foreground_of(labels, spec), report)
 
 
 def labels_on(prepared: Prepared, mask: Volume, spec: ModelSpec) -> Tensor:
@@ -179,4 +186,9 @@ class Patches(Dataset[dict[str, Tensor | str]]):
             item.image, labels, self.spec.outputs, self.window, center, rng, self.config.augment
         )
         target = item.target if cut is None else cut
-        return {"image": image, "target": target, "case_id": item.case_id}
+        sample: dict[str, Tensor | str] = {
+            "image": image,
+            "target": target,
+            "case_id": item.case_id,
+        }
+        return sample | {"report": item.report} if self.spec.text else sample

@@ -89,15 +89,29 @@ class WeightedCrossEntropy(nn.Module):
     weights : Tensor, (N,)
     label_smoothing : float
         Share of the truth given to all classes alike (Szegedy et al., CVPR 2016).
+    alone : float
+        How much each modality's own logits count, so that neither encoder is left behind (Wang
+        et al., CVPR 2020).
     """
 
-    def __init__(self, weights: Tensor, label_smoothing: float = 0.0) -> None:
+    def __init__(self, weights: Tensor, label_smoothing: float = 0.0, alone: float = 0.3) -> None:
         super().__init__()
         self.register_buffer("weights", weights)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.alone = label_smoothing, alone
 
-    def forward(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """Return the mean over cases of logits (B, N) and class numbers (B,)."""
+    def forward(self, logits: Tensor | Sequence[Tensor], classes: Tensor) -> Tensor:
+        """Return the mean over cases of logits (B, N) and class numbers (B,).
+
+        Of a list, the first counts in full, the others as `alone`.
+        """
+        first, *others = [logits] if isinstance(logits, Tensor) else logits
+        loss = self.of(first, classes)
+        for one in others:
+            loss = loss + self.alone * self.of(one, classes)
+        return loss
+
+    def of(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return the weighted mean of one set of logits."""
         weights = self.get_buffer("weights").to(logits.device)[classes]
         loss = F.cross_entropy(
             logits.float(), classes, reduction="none", label_smoothing=self.label_smoothing

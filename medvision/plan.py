@@ -22,6 +22,7 @@ from medvision.models import build_model
 from medvision.plan_file import Plan
 from medvision.spec import InputSpec, Intensity, ModelSpec, Task
 from medvision.survey import Survey, survey
+from medvision.text_spec import TextSpec
 from medvision.train_config import Augment, TrainConfig
 
 MAX_VOXELS = {2: 512**2, 3: 96**3}  # of a segmentation's window
@@ -48,6 +49,7 @@ def plan(
     width: int = 32,
     inputs: Sequence[InputSpec] = (),
     show: bool = True,
+    text: TextSpec | None = None,
 ) -> Plan:
     """Measure the training cases and return a plan for them.
 
@@ -68,6 +70,8 @@ def plan(
         None given, they are the image columns of the cases, the first being the reference.
     show : bool
         Show a progress bar.
+    text : TextSpec, optional
+        How the model reads the reports; see `medvision.plan_text.plan_text`.
 
     Raises
     ------
@@ -102,6 +106,9 @@ def plan(
         )
     spacing, size = geometry(seen, task, dims, reasons)
     network = network_of(architecture, task, size, width, reasons)
+    if text and architecture.startswith("cnn"):
+        network["norm"] = "group"
+        reasons["network"] = "group norm: with batch norm fusion trained well and predicted badly"
     inputs = [input_of(n, one, seen, task, reasons) for n, one in enumerate(blank.inputs)]
     spec = replace(
         blank,
@@ -110,6 +117,7 @@ def plan(
         network=network,
         inputs=tuple(inputs),
         fingerprint=fingerprint_of(seen.facts),
+        text=text,
     )
     spec = replace(spec, roi_size=window(size, spec, reasons))
     return Plan(spec, config_of(seen, spec, len(cases), reasons), reasons)
@@ -182,7 +190,7 @@ def window(
 
 def divisor_of(spec: ModelSpec, dims: int) -> tuple[int, ...]:
     """Return what the sides of a window must divide by for the network of a spec."""
-    example = replace(spec, roi_size=(64, 64, 1 if dims == 2 else 64))
+    example = replace(spec, roi_size=(64, 64, 1 if dims == 2 else 64), text=None)
     with torch.device("meta"):  # shapes alone, no numbers
         return cast(tuple[int, ...], build_model(example).divisor)
 
@@ -263,10 +271,13 @@ def config_of(seen: Survey, spec: ModelSpec, cases: int, reasons: dict[str, str]
         if task == "segmentation"
         else f"{steps * batch / cases:.0f} times each case"
     )
-    mirror = "" if any(sided(name) for name in spec.class_names) else "R"
+    sides = any(sided(name) for name in spec.class_names)
+    mirror = "" if sides or spec.text else "R"
     reasons["augment.mirror"] = (
         "left and right are classes: nothing is mirrored"
-        if not mirror
+        if sides
+        else "reports name left and right: nothing is mirrored"
+        if spec.text
         else "left and right may be swapped; set it to an empty text where the side matters"
     )
     config = TrainConfig(steps=steps, batch_size=batch, augment=Augment(mirror=mirror))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,9 @@ class Prediction:
         Probability of each class, in the order of `class_names`; they sum to 1.
     warnings : tuple of str
         Why the result may deserve less trust.
+    alone : mapping of str to mapping
+        Of a model that takes a report: the `scores` that it gives to the ``image`` alone and to
+        the ``report`` alone.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Prediction:
     mask: Volume | None = None
     scores: Mapping[str, float] | None = None
     warnings: tuple[str, ...] = ()
+    alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.scores is None):
@@ -109,10 +113,17 @@ class Prediction:
             }
         if self.scores is not None:
             said["predicted"] = self.predicted
-            said["scores"] = {name: round(float(p), DIGITS) for name, p in self.scores.items()}
+            said["scores"] = rounded(self.scores)
+            for what, scores in self.alone.items():
+                said[f"scores_{what}_alone"] = rounded(scores)
         said["region"] = [[s.start, s.stop] for s in self.region]
         said["warnings"] = list(self.warnings)
         return said
+
+
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return probabilities as a file holds them."""
+    return {name: round(float(p), DIGITS) for name, p in scores.items()}
 
 
 def measure_structure(

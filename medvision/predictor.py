@@ -5,10 +5,10 @@ Knows nothing of files: readers come before it, writers after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from medvision.checkpoint import load_model
 from medvision.errors import SpecError
 from medvision.fingerprint import unlike_training
 from medvision.geometry import Box, box_slices
+from medvision.models.text import TextEncoder
 from medvision.prediction import Prediction
+from medvision.report import report_for_model, split_sections
 from medvision.spec import ModelSpec
 from medvision.study import Study
 from medvision.transforms import (
@@ -42,10 +44,11 @@ Region: TypeAlias = tuple[slice, slice, slice]
 
 
 class Answer(TypedDict, total=False):
-    """What the network said: one of the two."""
+    """What the network said: a mask, or scores and perhaps those of each modality alone."""
 
     mask: Volume
     scores: dict[str, float]
+    alone: dict[str, dict[str, float]]
 
 
 class Predictor:
@@ -70,7 +73,7 @@ class Predictor:
         ----------
         study : Study
             A volume for each input of the spec, under its name; of a model with one input, any
-            one volume.
+            one volume. Its report, for a model that takes one; without it the image alone speaks.
         box : Box, optional
             Show the model this part of the scan alone (RAS mm). A mask still covers the whole
             scan.
@@ -115,12 +118,14 @@ class Predictor:
             )
         if not all(np.isfinite(one.array).all() for one in shown.values()):
             warnings.append("voxels that are not finite were set to the lowest value")
+        report = self.report_of(study)
+        warnings += self.doubts(study, report)
         prediction = Prediction(
             case_id=study.case_id,
             model=self.spec.name,
             class_names=self.spec.class_names,
             region=region,
-            **self.answer(shown, volume, region),
+            **self.answer(shown, volume, region, report),
         )
         cut = [s.name for s in prediction.measure() if s.touches_border]
         if cut:
@@ -130,30 +135,64 @@ class Predictor:
             )
         return replace(prediction, warnings=tuple(warnings))
 
-    def answer(self, shown: Mapping[str, Volume], scan: Volume, region: Region) -> Answer:
+    def report_of(self, study: Study) -> str:
+        """Return what the model sees of a study's report; empty when there is nothing."""
+        text = self.spec.text
+        return report_for_model(study.report, text.sections, text.masked) if text else ""
+
+    def doubts(self, study: Study, report: str) -> list[str]:
+        """Return why the report may not have been read as its writer meant it."""
+        text = self.spec.text
+        if text is None:
+            return []
+        if not study.report:
+            return ["no report: the answer is from the image alone"]
+        if not report:
+            return [
+                f"nothing of the report was read: the model takes {', '.join(text.sections)}, and "
+                f"it has {', '.join(split_sections(study.report)) or 'no text'}"
+            ]
+        encoder = next(m for m in self.model.modules() if isinstance(m, TextEncoder))
+        return encoder.doubts(report)
+
+    def answer(
+        self, shown: Mapping[str, Volume], scan: Volume, region: Region, report: str = ""
+    ) -> Answer:
         """Return the mask or the scores of a prediction."""
         if self.spec.task == "classification":
-            return {"scores": self.scores(shown)}
+            return self.scores(shown, report)
         mask = np.zeros((1, *scan.shape), np.uint8)
-        mask[0][region] = self.labels(shown)
+        mask[0][region] = self.labels(shown, report)
         info = replace(scan.info, window=None, channels="")
         return {"mask": Volume(mask, scan.affine, info)}
 
     @torch.inference_mode()
-    def labels(self, volumes: Mapping[str, Volume]) -> NDArray[np.uint8]:
+    def labels(self, volumes: Mapping[str, Volume], report: str = "") -> NDArray[np.uint8]:
         """Return labels (I, J, K) uint8 on the grid of the reference."""
         prepared = preprocess(volumes, self.spec, self.device)
-        return invert(self.logits(prepared.tensor), prepared)
+        return invert(self.logits(prepared.tensor, report), prepared)
 
     @torch.inference_mode()
-    def scores(self, volumes: Mapping[str, Volume]) -> dict[str, float]:
+    def scores(self, volumes: Mapping[str, Volume], report: str = "") -> Answer:
         """Return the probability of each class, looking through one window at the scan's center."""
         prepared = preprocess(volumes, self.spec, self.device)
-        logits = self.model(center_window(prepared.tensor, self.spec.roi_size)[None])[0]
-        shares = logits.double().softmax(dim=0).tolist()
-        return dict(zip(self.spec.class_names, shares, strict=True))
+        window = center_window(prepared.tensor, self.spec.roi_size)[None]
+        if self.spec.text is None:
+            return {"scores": self.shares(self.model(window))}
+        image = self.shares(self.model(window, [""]))
+        if not report:
+            return {"scores": image, "alone": {"image": image}}
+        unseen = torch.zeros(1, dtype=torch.bool, device=self.device)
+        text = self.shares(self.model(window, [report], unseen))
+        both = self.shares(self.model(window, [report]))
+        return {"scores": both, "alone": {"image": image, "report": text}}
 
-    def logits(self, image: Tensor) -> Tensor:
+    def shares(self, logits: Tensor) -> dict[str, float]:
+        """Return the probabilities that logits (1, N) stand for, by class."""
+        found = logits[0].double().softmax(dim=0).tolist()
+        return dict(zip(self.spec.class_names, found, strict=True))
+
+    def logits(self, image: Tensor, report: str = "") -> Tensor:
         """Return logits (N, I, J, K) of a preprocessed image (C, I, J, K), window by window."""
         pad: list[int] = []  # last axis first, as F.pad counts
         for size, side in zip(image.shape[:0:-1], self.spec.roi_size[::-1], strict=True):
@@ -164,13 +203,19 @@ class Predictor:
             padded,
             self.spec.roi_size,
             sw_batch_size=1 if self.spec.dims == 3 else PLANES,
-            predictor=self.model,
+            predictor=self.windows(report),
             overlap=self.spec.overlap,
             mode="gaussian",
         )
         before = pad[-2::-2]  # i, j, k
         i, j, k = (slice(p, p + n) for p, n in zip(before, image.shape[1:], strict=True))
         return logits[0][:, i, j, k]
+
+    def windows(self, report: str) -> Callable[[Tensor], Tensor]:
+        """Return what turns windows (B, C, I, J, K) of one scan into logits."""
+        if self.spec.text is None:
+            return self.model
+        return lambda windows: cast(Tensor, self.model(windows, [report] * len(windows)))
 
 
 def load_predictor(model: str | Path, device: str = "auto") -> Predictor:

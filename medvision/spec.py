@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from medvision.errors import SpecError
+from medvision.text_spec import TextSpec
 
 Task = Literal["segmentation", "classification"]
 Range = tuple[float, float]  # (low, high), low ≤ high
@@ -175,6 +176,8 @@ class ModelSpec:
         Networks whose probabilities are averaged (an ensemble); each is built from this spec.
     fingerprint : Fingerprint, optional
         Of the reference.
+    text : TextSpec, optional
+        How the report is read and joined with the image; None: the model takes none.
     """
 
     name: str
@@ -191,6 +194,7 @@ class ModelSpec:
     overlap: float = 0.5
     members: int = 1
     fingerprint: Fingerprint | None = None
+    text: TextSpec | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -215,6 +219,10 @@ class ModelSpec:
             raise SpecError(f"Overlap lies from 0 to below 1; found {self.overlap}.")
         if self.members < 1:
             raise SpecError(f"A model has one member or more; found {self.members}.")
+        if self.text and self.task == "segmentation" and self.text.fusion != "film":
+            raise SpecError(
+                f"A segmentation joins image and report by film; found {self.text.fusion}."
+            )
 
     @property
     def dims(self) -> int:

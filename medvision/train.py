@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ from medvision.processes import (
     stop_on_interrupt,
 )
 from medvision.progress import track
-from medvision.scores import Score, figures, score_table, write_scores
+from medvision.scores import Score, figures, write_scores
 from medvision.spec import ModelSpec
+from medvision.train_card import training_card
 from medvision.train_config import TrainConfig
 from medvision.train_log import TrainingLog
 from medvision.train_state import TrainState
@@ -61,6 +62,7 @@ def train(
     resume: bool = False,
     show: bool = True,
     start: Path | None = None,
+    notes: Sequence[str] = (),
 ) -> Run:
     """Train a model and evaluate it on `val_cases` (which may be none).
 
@@ -80,6 +82,8 @@ def train(
         Show progress bars.
     start : Path, optional
         Weights to begin with: a model folder, MedicalNet's or a 2D network's checkpoint.
+    notes : sequence of str
+        What the card must say of the data.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def train(
     if fabric.is_global_zero:
         if scores:
             write_scores(scores, out / METRICS)
-        card = training_card(state, cases, val_cases, scores)
+        card = training_card(state, cases, val_cases, scores, notes)
         save_model(out / MODEL, spec, state.weights(), card)
     fabric.barrier()
     return Run(out / MODEL, scores)
@@ -141,8 +145,9 @@ def fit(
                 rate = state.begin_step()
             last = part % config.accumulate == 0
             with fabric.no_backward_sync(state.model, enabled=not last):
-                image = batch["image"].to(fabric.device, non_blocking=True)
-                one = criterion(state.model(image), batch["target"].to(fabric.device))
+                inputs = [batch["image"].to(fabric.device, non_blocking=True)]
+                inputs += [batch["report"]] if "report" in batch else []
+                one = criterion(state.model(*inputs), batch["target"].to(fabric.device))
                 fabric.backward(one / config.accumulate)
             loss, names = loss + one.item() / config.accumulate, names + batch["case_id"]
             if not last:
@@ -246,35 +251,4 @@ def refuse_nan(value: float, what: str, names: Sequence[str], state: TrainState,
         f"The {what} is {value} at step {state.step}, on cases "
         f"{', '.join(gathered(names, state.fabric))}; "
         + (f"{kept} keeps the last good state." if kept.exists() else "nothing was saved yet.")
-    )
-
-
-def training_card(
-    state: TrainState,
-    cases: Sequence[Case],
-    val_cases: Sequence[Case],
-    scores: Sequence[Score],
-) -> str:
-    """Return a model card that says what was trained on what, and how well it did."""
-    spec, config = state.spec, state.config
-    groups = len({case.group for case in cases})
-    result = "Not validated.\n"
-    if scores:
-        chosen = (
-            f" The weights of step {state.best_step} did best on them and were kept, so that these "
-            "figures are too good; only cases that had no say tell how good the model is."
-            if config.keep == "best"
-            else ""
-        )
-        result = (
-            f"On {len(val_cases)} validation cases, none of whose groups were trained on.{chosen}"
-            f"\n\n{score_table(scores)}\n"
-        )
-    begun = f"Begun with {state.begun}\n\n" if state.begun else ""
-    settings = ", ".join(f"{key} {value}" for key, value in asdict(config).items())
-    return (
-        f"# {spec.name}\n\nResearch use only, not a medical device.\n\n"
-        f"{spec.architecture} ({spec.task}) for {', '.join(spec.class_names)}, trained by "
-        f"medvision on {len(cases)} cases of {groups} groups.\n\n## Results\n\n{result}\n"
-        f"## Training\n\n{begun}{settings}\n"
     )

@@ -11,13 +11,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "medvision"
 
 LAYERS = {
-    0: "errors geometry volume study spec train_config prediction phantom files progress",
+    0: "errors geometry volume study spec train_config prediction phantom files progress "
+    "report report_masking text_spec pair_phantom",
     1: "io resample",
-    2: "transforms augment models render losses metrics scores outputs fingerprint",
+    2: "transforms augment models render losses metrics scores outputs fingerprint "
+    "tfidf intervals",
     3: "checkpoint zoo transfer model_table dataset items survey plan "
-    "plan_file processes train train_state train_log evaluate cross_validation predictor",
+    "plan_file processes train train_state train_log evaluate cross_validation predictor "
+    "plan_text train_card ablate ablation_page audit explain",
     4: "jobs run_card batch replay convert profile deidentify",
-    5: "cli cli_train cli_datasets cli_files tables extras __main__ __init__",
+    5: "cli cli_train cli_datasets cli_files cli_audit cli_explain tables extras __main__ __init__",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}
 HEAVY = {0: {"torch", "monai", "nibabel", "pydicom", "PIL", "scipy"}, 1: {"torch", "monai"}}

@@ -15,6 +15,7 @@ from medvision.errors import SpecError
 from medvision.models.cnn import CNNEncoder
 from medvision.models.decoder import Decoder
 from medvision.models.encoder import Encoder
+from medvision.models.joint import FilmSegmenter, FusionClassifier
 from medvision.models.monai_encoders import (
     DenseNetEncoder,
     EfficientNetEncoder,
@@ -24,8 +25,10 @@ from medvision.models.network import Classifier, Ensemble, Segmenter, one_by_one
 from medvision.models.resnet import ResNetEncoder
 from medvision.models.segresnet import SegResNetEncoder, build_segresnet
 from medvision.models.swin_unetr import SwinEncoder, build_swin_unetr
+from medvision.models.text import build_text_encoder
 from medvision.models.unet import ResidualEncoder, UNetEncoder
 from medvision.spec import ModelSpec
+from medvision.text_spec import TextSpec
 
 
 def build_segmenter(
@@ -49,6 +52,27 @@ def build_classifier(
 ) -> Classifier:
     """Put mean pooling and a linear head on an encoder."""
     return Classifier(encoder, outputs, dropout)
+
+
+def build_fusion(
+    encoder: Encoder,
+    in_channels: int,
+    outputs: int,
+    text: TextSpec,
+    *,
+    dropout: float = 0.1,
+    fusion_width: int = 128,
+) -> FusionClassifier:
+    """Put a text encoder and a fusion head beside an encoder."""
+    return FusionClassifier(
+        encoder,
+        build_text_encoder(text),
+        outputs,
+        text.fusion,
+        text.modality_dropout,
+        fusion_width,
+        dropout,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,9 +134,10 @@ MODELS: dict[str, Architecture] = {
 def build_model(spec: ModelSpec) -> nn.Module:
     """Build the network that a spec names, with random weights.
 
-    It takes images (B, C, I, J, K), K being 1 in 2D, and gives logits: (B, N, I, J, K), in
-    training mode a list of them, finest first; or (B, N) of a classification. With several
-    members it is an `Ensemble` of that many.
+    It takes images (B, C, I, J, K), K being 1 in 2D, and where the spec has a text also as many
+    reports. It gives logits: (B, N, I, J, K), in training mode a list of them, finest first; or
+    (B, N) of a classification, with reports in training mode a list of three: of both, of the
+    image and of the report. With several members it is an `Ensemble` of that many.
 
     Raises
     ------
@@ -142,6 +167,8 @@ def find_architecture(spec: ModelSpec) -> Architecture:
 def build_one(spec: ModelSpec, architecture: Architecture) -> nn.Module:
     """Build one member; a `SpecError` when settings or roi_size do not fit."""
     on_top = architecture.segmenter if spec.task == "segmentation" else build_classifier
+    if spec.text and spec.task == "classification":
+        on_top = partial(build_fusion, text=spec.text)
     for_encoder, for_top = settings_of(architecture.encoder), settings_of(on_top)
     strange = sorted(set(spec.network) - for_encoder - for_top)
     if strange:
@@ -157,6 +184,9 @@ def build_one(spec: ModelSpec, architecture: Architecture) -> nn.Module:
         check_size(encoder, size)
         top = {key: value for key, value in spec.network.items() if key in for_top}
         model = on_top(encoder, channels, spec.outputs, **top)
+        if spec.text and isinstance(model, Segmenter):
+            dropout = spec.text.modality_dropout[1]
+            model = FilmSegmenter(model, build_text_encoder(spec.text), dropout)
         check_divisor(model, size)
     except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         raise SpecError(

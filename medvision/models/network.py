@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,11 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Return logits (B, N, I, J, K); in training mode a list of them, finest first."""
         flat = flatten(image, self.dims)
-        maps = self.decoder(flat, self.encoder(flat))
+        return self.decode(flat, self.encoder(flat))
+
+    def decode(self, flat: Tensor, features: Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Return the logits that belong to an image without its last axis, if 2D, and its maps."""
+        maps = self.decoder(flat, features)
         if self.training and len(self.heads) > 1:
             pairs = zip(self.heads, maps, strict=True)
             return [unflatten(head(one), self.dims) for head, one in pairs][::-1]
@@ -99,9 +103,12 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.divisor: Stride = cast(Stride, members[0].divisor)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the logarithm of the mean probability: logits whose softmax is that mean."""
-        log_shares = [finest(member(image)).log_softmax(dim=1) for member in self.members]
+    def forward(self, *inputs: Any) -> Tensor:
+        """Return the logarithm of the mean probability: logits whose softmax is that mean.
+
+        Takes what its members take: an image, or an image and its report.
+        """
+        log_shares = [finest(member(*inputs)).log_softmax(dim=1) for member in self.members]
         return torch.stack(log_shares).logsumexp(dim=0) - math.log(len(log_shares))
 
 
