@@ -33,6 +33,10 @@ class TrainingError(MedvisionError):
     """Training cannot go on."""
 
 
+class AuditError(MedvisionError):
+    """Reports give the answer away, and nobody said that this is meant."""
+
+
 class OutputError(MedvisionError):
     """A result could not be written, or would overwrite another."""
 
