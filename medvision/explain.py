@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from medvision.attribution import Reading, log_odds, read_report, say
 from medvision.errors import SpecError
 from medvision.explanation import Explanation
-from medvision.geometry import Box
+from medvision.geometry import Box, corners, to_voxel, to_world
 from medvision.models.joint import FusionClassifier, image_tokens
 from medvision.models.network import Classifier, Ensemble, flatten
 from medvision.prediction import Prediction
@@ -102,6 +102,10 @@ def explain(
     warnings = [*prediction.warnings, *reading.warnings]
     if not cam.any():
         warnings.append(f"nothing in the image speaks for {name}: the heat is 0 everywhere")
+    elif peak_beyond(cam, stride, prepared, spec.roi_size):
+        warnings.append(
+            f"what speaks most for {name} lies beyond the scan, where its border is repeated"
+        )
     sections = split_sections(study.report) if spec.text and study.report else {}
     kept = spec.text.sections if spec.text else ()
     return Explanation(
@@ -206,8 +210,7 @@ def on_scan(
     Each of its voxels stands for a block of `stride` voxels, whose middle has its value; between
     them it is interpolated linearly. NaN outside the window.
     """
-    side = np.array(roi_size)
-    start = (np.array(prepared.grid.shape) - side) // 2  # as `center_window`
+    side, start = np.array(roi_size), start_of(prepared, roi_size)
     steps = np.array([*stride, 1][:3])
     block = np.diag([*steps, 1.0])
     block[:3, 3] = start + (steps - 1) / 2
@@ -221,3 +224,23 @@ def on_scan(
         place = row[0] * i + row[1] * j + row[2] * k + row[3]  # along one of the model's axes
         heat[(place < first) | (place > last)] = np.nan
     return heat
+
+
+def start_of(prepared: Prepared, roi_size: Sequence[int]) -> NDArray[np.int64]:
+    """Return the voxel (3,) of the model's grid where `center_window` begins."""
+    return np.asarray((np.array(prepared.grid.shape) - np.array(roi_size)) // 2)
+
+
+def peak_beyond(
+    cam: Tensor, stride: Sequence[int], prepared: Prepared, roi_size: Sequence[int]
+) -> bool:
+    """Tell whether most of a map's highest block lies outside the scan, which was padded there."""
+    ends = to_world(prepared.source.affine, corners(prepared.source.shape))
+    inside = to_voxel(prepared.grid.affine, ends)  # (8, 3)
+    peak = np.array([*np.unravel_index(int(cam.argmax()), tuple(cam.shape)), 0][:3])
+    side, start = np.array(roi_size), start_of(prepared, roi_size)
+    low = peak * [*stride, 1][:3]  # in the window, as is `high`
+    high = np.minimum(low + [*stride, 1][:3], side)
+    first, last = (edge - start + 0.5 for edge in (inside.min(axis=0), inside.max(axis=0)))
+    shared = np.minimum(high, last) - np.maximum(low, first)
+    return bool((shared < (high - low) / 2).any())

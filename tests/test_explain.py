@@ -126,6 +126,20 @@ def test_a_spot_nowhere_is_told():
     assert found.warnings[-1].startswith("nothing in the image speaks for dark")
 
 
+def test_a_peak_in_the_margin_around_a_narrow_film_is_told():
+    """The film's upper border is bright, and repeated above it up to the window's edge."""
+    array = np.full((1, 64, 16, 1), 10, np.uint8)
+    array[0, :, :3] = 60  # columns, rows
+    array[0, 40:48, 8:] = 90
+    film = Volume(array, np.diag([-1.0, -1, 1, 1]))
+    found = explain(toy(2), Study("a", {"image": film}), BRIGHT)
+    assert not any("beyond the scan" in one for one in found.warnings)
+    array[0, :, :3] = 100
+    found = explain(toy(2), Study("a", {"image": film}), BRIGHT)
+    assert found.warnings[-1].startswith("what speaks most for bright lies beyond the scan")
+    assert found.heat.shape == film.shape
+
+
 def test_only_what_the_model_looked_at_has_heat():
     """A window of 32 of 37 voxels starts at the second of them, counted as the model counts."""
     for kind, first in (("RAS", 2), ("LPS", 3)):
