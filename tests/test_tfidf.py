@@ -10,7 +10,10 @@ from medvision.errors import SpecError, TrainingError
 from medvision.metrics import auc
 from medvision.tfidf import TextBaseline, terms_of
 
-FILLER = ["chest", "film", "of", "an", "adult", "lung", "heart", "seen", "supine", "today"]
+FILLER = [
+    *("chest", "film", "of", "an", "adult", "lung", "heart"),
+    *("seen", "on", "view", "supine", "portable", "today"),
+]
 
 
 def reports(count, told=1.0, seed=0, names=("effusion", "normal")):
