@@ -6,97 +6,97 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from medvision.report_masking import mask_words
+from medvision.errors import SpecError
+from medvision.report_headings import ANSWERS, Heading, find_headings
+from medvision.report_masking import MASK, mask_words
 
 SECTIONS = ("indication", "history", "technique", "comparison", "findings", "impression", "note")
 DEFAULT_SECTIONS = ("indication", "history", "comparison")  # written before the image is looked at
-TITLES = {  # in English, German, French and Spanish
-    "indication": "indications? for (?:the )?(?:exam|examination|study)|(?:clinical |exam )?"
-    "indications?|reasons? for (?:the )?(?:exam|examination|study|visit|referral|consult)|"
-    "clinical questions?|(?:rechtfertigende |klinische )?indikation(?:en)?|fragestellung|motif|"
-    "indicaci[oó]n(?:es)?|motivo(?: de consulta)?",
-    "history": "(?:clinical |patient |past |medical |relevant |brief )*history|clinical "
-    "(?:information|details|data|background|presentation)|klinische (?:angaben|informationen?)|"
-    "(?:klinik|anamnese|vorgeschichte)|ant[eé]c[eé]dents|renseignements cliniques|antecedentes|"
-    "datos cl[ií]nicos|historia cl[ií]nica|informaci[oó]n cl[ií]nica",
-    "technique": "techniques?|procedures?|protocol|exam(?:ination)?(?: type)?|study|type of "
-    "(?:exam|examination|study)|technik|untersuchung(?:stechnik)?|t[eé]cnica",
-    "comparison": "comparisons?(?: studies| exams?)?|priors?|(?:prior|previous) (?:studies|study|"
-    "exams?|examinations?|imaging)|vergleich|vor(?:untersuchung(?:en)?|aufnahmen?|bilder)|"
-    "comparaison|comparaci[oó]n",
-    "findings": "findings?|description|report|observations?|befunde?|befundbericht|r[eé]sultats?|"
-    "constatations|hallazgos|informe|descripci[oó]n",
-    "impression": "impressions?|conclusions?|opinion|assessment|interpretation|summary|"
-    "(?:final |preliminary )?diagnos[ie]s|recommendations?|addend(?:um|a)|comments?|wet read|"
-    "beurteilung|zusammenfassung|diagnosen?|empfehlung(?:en)?|nachtrag|interpr[eé]tation|"
-    "impresi[oó]n|conclusi[oó]n(?:es)?|diagn[oó]stico|interpretaci[oó]n",
-}
-# Of a heading for several sections, the one that may hold most of the answer.
-CLOSEST = ("impression", "findings", "technique", "comparison", "history", "indication")
 
-_KNOWN = "|".join(f"(?:{titles})" for titles in TITLES.values())
-_TITLE = rf"(?:{_KNOWN})(?:\s*(?:/|&|,|\band\b|\bund\b|\bet\b|\by\b)\s*(?:{_KNOWN}))*"
-_BEFORE = r"(?:(?:\d+|[ivx]+)[.)][ \t]*|[#>*_-]+[ \t]*)*"  # numbers, bullets, markdown
-_HEADING = re.compile(
-    # a line that begins with a known title and a colon, or holds nothing else
-    rf"^[ \t]*{_BEFORE}(?P<line>{_TITLE})[ \t*_]*(?::[*_]*|[-–—][ \t]|\.?[ \t]*$)"
-    # a known title inside a line, with a colon
-    rf"|(?<=[\s.;!?)\]*_#>])(?P<inside>{_TITLE})[ \t*_]*:[*_]*"
-    # the start of what holds the answer, in capitals
-    r"|(?<=[\s.;!?)\]*_#>])(?P<large>(?-i:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|BEFUNDE?|"
-    r"BEURTEILUNG|RÉSULTATS?|HALLAZGOS|IMPRESIÓN))(?!\w)"
-    # any other title: in capitals with a colon, or a line's first few words with a colon
-    r"|(?:^[ \t]*|(?<=[.;!?]\s))(?P<other>(?-i:[A-ZÀ-Þ][A-ZÀ-Þ0-9 /&,()-]{2,50})):"
-    rf"|^[ \t]*{_BEFORE}(?P<small>(?-i:[A-ZÀ-Þ])[\w()/-]+(?:[ \t][\w()/-]+){{0,3}})[ \t]?:(?=\s)",
-    re.IGNORECASE | re.MULTILINE,
+_RULES = re.compile(r"^[ \t]*[-=_*~]{3,}[ \t]*$", re.MULTILINE)  # lines drawn across the page
+_LINE_ENDS = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+_SENTENCE = re.compile(r"[.!?][\"')\]]?\s+(?=[A-ZÀ-Þ])|[.!?][^\S\n]*\n")  # its end
+_BLANK_LINE = re.compile(r"\S[^\S\n]*\n[^\S\n]*\n")
+_CONTROLS = re.compile(  # but for the joiners, which Persian and Indic scripts need
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+    "\ud800-\udfff]"
 )
-_BLANKS = re.compile(r"\[\*\*.*?\*\*\]|\b[Xx]{3,}\b|_{2,}|<(?:unk|redacted|name|date)>")
-_UNITS = re.compile(r"(?<=\d)(?=(?:mm|cm|ml|cc|mg|kg|hu|mhz)\b)", re.IGNORECASE)
+_BLANKS = re.compile(  # left by de-identification
+    r"-?(?:\[\*\*[^\[\]]{0,200}\*\*\]|\b[Xx]{3,}\b|_{2,}|<(?:unk|redacted|phi|name|date)>|"
+    r"\[(?:unk|redacted|phi|name|date)\])-?",
+    re.IGNORECASE,
+)
+_UNITS = re.compile(r"(?<=\d)[ -]?(mm|cm|ml|cc|mg|kg|hu)\b", re.IGNORECASE)
+_BY = re.compile(r"(?<=\d)\s?[x×]\s?(?=\d)")  # 3x4 cm
 
 
 def split_sections(text: str) -> dict[str, str]:
     """Split a report into the sections that it has, in the order of their first headings.
 
-    Nothing but headings is lost. Text under no heading is ``note``; so is what follows an unknown
-    heading, but inside of technique, findings and impression, where such headings are common
-    (``LUNGS:``). Addenda and recommendations belong to the impression.
+    Nothing but headings and ruled lines is lost. What may hold the answer is kept out of the
+    `DEFAULT_SECTIONS`: text under no heading is ``note``, and so is what follows an unknown heading
+    (``DOSE:``) or a blank line in a section that is written before the image is looked at, and
+    what follows the first sentence of a comparison, where findings often come without a heading.
+    Inside of findings and impression unknown headings (``LUNGS:``) belong to them. Addenda and
+    recommendations belong to the impression.
 
     Examples
     --------
     >>> split_sections("INDICATION: cough. FINDINGS: clear lungs.")
     {'indication': 'cough.', 'findings': 'clear lungs.'}
     """
+    text = _RULES.sub("", _LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text)))
+    found = list(find_headings(text))
+    last_answer = max((h.start for h in found if h.section in ANSWERS), default=-1)
     parts: dict[str, list[str]] = {}
     section, start = "note", 0
-    for heading in _HEADING.finditer(text):
-        before = text[start : heading.start()].rstrip("*_#> \t\r\n")  # markdown of the heading
-        parts.setdefault(section, []).append(before)
-        title = heading["line"] or heading["inside"] or heading["large"]
-        start = heading.end()
-        if title:
-            section = section_of(title)
-        else:  # an unknown title is kept as text: it may be no title at all
-            start = heading.start()
-            section = section if section in ("technique", "findings", "impression") else "note"
-    parts.setdefault(section, []).append(text[start:])
-    joined = {name: "\n".join(p.strip() for p in some if p.strip()) for name, some in parts.items()}
-    return {name: said for name, said in joined.items() if said}
+    for heading in found:
+        if heading.start < start or not _opens(heading, section, last_answer):
+            continue
+        _add(parts, section, text[start : heading.start])
+        section = heading.section or "note"
+        start = heading.end
+    _add(parts, section, text[start:])
+    return {name: "\n".join(some) for name, some in parts.items()}
 
 
-def section_of(title: str) -> str:
-    """Return the section of a known title; of several the one that may hold most of the answer."""
-    parts = re.split(r"\s*(?:/|&|,|\band\b|\bund\b|\bet\b|\by\b)\s*", title.strip().lower())
-    found = {
-        name
-        for part in [*parts, title.strip().lower()]
-        for name, titles in TITLES.items()
-        if re.fullmatch(titles, part)
-    }
-    return next(name for name in CLOSEST if name in found)
+def _opens(heading: Heading, section: str, last_answer: int) -> bool:
+    """Tell whether a heading ends the section that it lies in."""
+    if heading.section is None:
+        return section not in ("note", "technique", *ANSWERS)
+    if not heading.inside or heading.section in ANSWERS:
+        return True
+    # free text ("… Past medical history: none. Both lungs show …") goes on without headings
+    if section == "note":
+        return heading.start < last_answer
+    return section not in ANSWERS or (heading.capitals and heading.start < last_answer)
+
+
+def _add(parts: dict[str, list[str]], section: str, text: str) -> None:
+    """Add text to a section, and to ``note`` what lies beyond the section's end."""
+    end = len(text)
+    if section not in ("note", *ANSWERS):
+        blank = _BLANK_LINE.search(text)
+        end = blank.end() if blank else end
+    if section == "comparison":
+        stop = _SENTENCE.search(text, 0, end)
+        end = stop.end() if stop else end
+    for name, said in ((section, text[:end].strip()), ("note", text[end:].strip())):
+        if said:
+            parts.setdefault(name, []).append(said)
 
 
 def select_sections(text: str, sections: Sequence[str]) -> str:
-    """Return the text of some sections, in the order of the report."""
+    """Return the text of some sections, in the order of the report.
+
+    Raises
+    ------
+    SpecError
+        When there is no such section.
+    """
+    strange = [name for name in sections if name not in SECTIONS]
+    if strange:
+        raise SpecError(f"No section {', '.join(strange)}. Choose from: {', '.join(SECTIONS)}.")
     return "\n".join(said for name, said in split_sections(text).items() if name in sections)
 
 
@@ -104,13 +104,18 @@ def clean_report(text: str) -> str:
     """Return a text in one line: without blanks left by de-identification and control characters.
 
     ``XXXX``, ``____`` and ``[** … **]`` go, ``3mm`` becomes ``3 mm``, letters with accents get one
-    form (Unicode NFC).
+    form (Unicode NFC). Case and script stay.
+
+    Examples
+    --------
+    >>> clean_report("XXXX-year-old, 3x4mm nodule on [**2019-1-1**] .")
+    'year-old, 3 x 4 mm nodule on.'
     """
-    text = _BLANKS.sub(" ", unicodedata.normalize("NFC", text))
-    kept = (
-        c if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "" for c in text
-    )
-    return " ".join(_UNITS.sub(" ", "".join(kept)).split())
+    text = unicodedata.normalize("NFC", _CONTROLS.sub("", _LINE_ENDS.sub("\n", text)))
+    text = " ".join(_BLANKS.sub(" ", text).split())
+    text = _BY.sub(" x ", _UNITS.sub(lambda unit: " " + unit[1].lower(), text))
+    text = re.sub(r"\( ?\)|\[ ?\]", "", text)
+    return " ".join(re.sub(r" ([,.;!?])(?!\d)", r"\1", text).split())
 
 
 def report_for_model(
@@ -125,5 +130,11 @@ def report_for_model(
         Some of `SECTIONS`.
     masked : sequence of str
         See `medvision.report_masking.mask_words`.
+
+    Raises
+    ------
+    SpecError
+        When there is no such section, or a word to mask has neither letter nor digit.
     """
-    return mask_words(clean_report(select_sections(report or "", sections)), masked)
+    text = mask_words(clean_report(select_sections(report or "", sections)), masked)
+    return text if any(c.isalnum() for c in text.replace(MASK, "")) else ""
