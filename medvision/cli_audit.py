@@ -1,0 +1,134 @@
+"""The command that looks for the answer in the reports: audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from medvision.audit import Audit
+
+
+def add_audit_command(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    app.command()(audit)
+
+
+def audit(
+    cases: Annotated[
+        Path, typer.Argument(help="cases.csv: case_id, image, label, report or report_file, group.")
+    ],
+    classes: Annotated[
+        str,
+        typer.Option(help="The classes in the order they shall have. Default: alphabetic."),
+    ] = "",
+    sections: Annotated[
+        str,
+        typer.Option(
+            help="Sections that a model is to see, comma-separated: indication, history, "
+            "technique, comparison, findings, impression, note (text under no heading). All are "
+            "audited; these decide the exit status. Default: indication, history, comparison."
+        ),
+    ] = "",
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A word or phrase that is hidden, negations with it. May be given more than once."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the audit there, too: .md or .json.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table.")] = False,
+) -> None:
+    """Look for the answer in the reports, before a model is trained on them.
+
+    Tells how well the text of each section alone predicts the label, which words do, and which
+    reports are copies. Exits with 1 when a training on these sections would stop.
+
+    Examples:
+
+      medvision audit cases.csv
+
+      medvision audit cases.csv --sections history,findings --mask pneumonia --mask "pneumon*"
+
+      medvision audit cases.csv --sections note --out audit.md
+    """
+    from medvision.audit import audit as look
+    from medvision.dataset import classes_of, read_cases, task_of
+    from medvision.report import DEFAULT_SECTIONS
+    from medvision.text_spec import TextSpec
+
+    if out is not None and out.suffix not in (".md", ".json"):
+        raise typer.BadParameter(f"--out is a .md or a .json; found {out.name}.")
+    asked = tuple(s.strip() for s in sections.split(",") if s.strip()) or DEFAULT_SECTIONS
+    TextSpec(sections=asked)  # refuses names that are no section
+    task = task_of(cases)
+    table = read_cases(cases, task=task)
+    chosen = tuple(c.strip() for c in classes.split(",") if c.strip())
+    names = classes_of(table, chosen) if task == "classification" else ()
+    found = look(table, names, tuple(mask or ()))
+    if out is not None:
+        write_audit(found, out)
+    if not quiet:
+        print_audit(found, asked)
+    raise typer.Exit(int(bool(found.stopping(asked))))
+
+
+def write_audit(found: Audit, out: Path) -> None:
+    """Write an audit as a page, or as data, by the file's name."""
+    import json
+    from dataclasses import asdict
+
+    from medvision.files import write_text
+
+    data = out.suffix == ".json"
+    page = json.dumps(asdict(found), indent=2, allow_nan=False) + "\n" if data else ""
+    write_text(out, page or found.to_markdown())
+
+
+def print_audit(found: Audit, asked: Sequence[str]) -> None:
+    """Print a row a section and a row a word, what was found, and what it means for a training."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    title = f"{found.cases} cases of {found.groups} patients, {found.reports} with a report"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("section")
+    for name in ("cases", *(f"of {escape(name)}" for name in found.class_names)):
+        table.add_column(name, justify="right")
+    table.add_column("AUC of its text alone (95 %)", justify="right")
+    for one in found.sections:
+        shares = (f"{share:.0%}" for share in one.share)
+        area = str(one.auc) if one.auc else "–"
+        table.add_row(one.section, str(one.cases), *shares, area)
+    console.print(table)
+    if found.words:
+        table = Table(title="Words that tell", title_justify="left", box=SIMPLE_HEAD)
+        for name in ("section", "word", "class"):
+            table.add_column(name, overflow="fold")
+        for name in ("AUC", "patients in it", "in others"):
+            table.add_column(name, justify="right")
+        for section, word in found.words:
+            texts = (section, escape(word.word), escape(word.class_name))
+            figures = (f"{word.auc:.2f}", f"{word.share_in:.0%}", f"{word.share_out:.0%}")
+            table.add_row(*texts, *figures)
+        console.print(table)
+    for one_found in found.findings:
+        color = "red" if one_found.stops else "yellow"
+        said = f"[{color}]{'stops' if one_found.stops else 'note'}[/] {escape(one_found.text)}"
+        console.print(said, highlight=False, soft_wrap=True)
+    there = [one.section for one in found.sections]
+    if not set(asked) & set(there):
+        verdict = f"no report has these sections; found: {', '.join(there)} (--sections)"
+    else:
+        stops = len(found.stopping(asked))
+        verdict = f"stopped by {stops} of the above" if stops else "nothing would stop it"
+    said = f"A training on {', '.join(asked)}: {verdict}."
+    console.print(said, markup=False, highlight=False, soft_wrap=True)

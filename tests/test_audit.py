@@ -1,0 +1,218 @@
+"""An audit finds the answers that were put into reports, and none where none was put."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from medvision.audit import audit
+from medvision.cli_audit import add_audit_command
+from medvision.dataset import Case
+from medvision.errors import CasesError
+from medvision.words import plain, telling_words
+
+NAMES = ("pneumonia", "normal")
+WORDS = "cough adult film chest supine male years since days left right old view line".split()  # noqa: SIM905
+
+
+def cases_with(
+    count=120, history="", findings="", told=1.0, other="", names=NAMES, per_patient=2, seed=0
+):
+    """Cases with reports of random words; those of the first class have more said in a section."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for n in range(count):
+        patient = n // per_patient
+        label = names[patient % len(names)]
+        leaks = label == names[0] and rng.random() < told
+        parts = {
+            name: " ".join([*rng.choice(WORDS, 8), said if leaks else other, *rng.choice(WORDS, 3)])
+            for name, said in (("HISTORY", history), ("FINDINGS", findings))
+        }
+        report = "\n".join(f"{name}: {text}." for name, text in parts.items())
+        one = Case(f"c{n}", {}, None, f"p{patient}", label=label, line=n + 2, report=report)
+        cases.append(one)
+    return cases
+
+
+def codes(found, *sections):
+    return [one.code for one in found.findings if one.section in sections]
+
+
+def test_reports_that_tell_nothing_have_no_findings():
+    found = audit(cases_with(), NAMES)
+    assert found.findings == ()
+    assert found.words == ()
+    assert [(s.section, s.cases, s.share) for s in found.sections] == [
+        ("history", 120, (1, 1)),
+        ("findings", 120, (1, 1)),
+    ]
+    for section in found.sections:
+        assert section.auc.low < 0.5 < section.auc.high
+    assert (found.cases, found.groups, found.reports) == (120, 60, 120)
+    assert "None." in found.to_markdown()
+
+
+def test_the_section_that_holds_the_answer_stops_and_the_others_do_not():
+    found = audit(cases_with(findings="infiltrate"), NAMES)
+    stops = found.stopping(["findings", "impression"])
+    assert [one.code for one in stops] == ["section", "word"]
+    assert found.stopping(["history", "note"]) == []
+    section, word = stops
+    area = next(one.auc for one in found.sections if one.section == "findings")
+    assert area.low > 0.9
+    assert str(area) in section.text
+    assert "'infiltrate' tells pneumonia" in word.text
+    assert "0% of the others" in word.text
+    assert found.notes(["findings"])[0].startswith("The text of findings alone (120 of 120 cases)")
+    assert found.notes(["findings"])[1:] == [section.text, word.text]
+    assert "infiltrate" not in "".join(found.notes(["history"]))
+
+
+def test_a_word_is_counted_over_patients():
+    cases = cases_with(history="opacity", told=0.7, per_patient=1)
+    found = audit(cases, NAMES)
+    (section, word), *_ = found.words
+    share = sum("opacity" in c.report for c in cases) / 60
+    assert (section, word.word, word.class_name) == ("history", "opacity", "pneumonia")
+    assert (word.share_in, word.share_out) == (pytest.approx(share), 0)
+    assert word.auc == pytest.approx(0.5 + share / 2)
+    assert word.groups == share * 60
+
+
+def test_masked_words_are_hidden_from_the_audit():
+    leak = cases_with(findings="with infiltrate", other="with effusion", told=0.97)
+    open_, hidden = (audit(leak, NAMES, words) for words in ((), ("infiltrate", "effusion")))
+    assert open_.stopping(["findings"])
+    assert hidden.stopping(["findings"]) == []
+    assert "infiltrate" not in hidden.to_markdown().split("## Findings")[1]
+    assert hidden.sections[1].auc.low < 0.6
+
+
+def test_a_mask_that_only_one_class_has_is_told():
+    found = audit(cases_with(findings="infiltrate", told=0.97), NAMES, ("infiltrate",))
+    assert "mask" in codes(found, "findings")
+    assert "word" not in codes(found, "findings")
+    assert any("not that they were there" in one.text for one in found.stopping(["findings"]))
+
+
+def test_a_class_that_is_called_by_its_name_stops():
+    names = ("COVID-19", "other")
+    found = audit(cases_with(200, history="known Covid", told=0.5, names=names), names)
+    named = [one for one in found.stopping(["history"]) if one.code == "class_name"]
+    assert len(named) == 1
+    assert "'covid' tells COVID-19" in named[0].text
+    both = cases_with(200, history="covid", other="covid", names=names)  # all are called so
+    assert codes(audit(both, names), "history") == []
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a", "b", "c", "d", "e")])
+def test_of_many_classes_the_one_that_has_the_word_is_named(names):
+    found = audit(cases_with(200, findings="nodule", names=names), names)
+    assert {word.class_name for _, word in found.words} == {"a"}
+    assert found.words[0][1].word == "nodule"
+    assert "word" in codes(found, "findings")
+
+
+def test_a_section_that_only_one_class_has_is_told():
+    cases = [
+        replace(c, report=c.report if c.label == "normal" else c.report.split("FINDINGS")[0])
+        for c in cases_with()
+    ]
+    found = audit(cases, NAMES)
+    assert found.sections[1].share == (0, 1)
+    assert found.sections[1].auc is None  # one class only
+    assert codes(found, "findings") == ["presence"]
+    assert found.stopping(["findings"]) == []
+
+
+def test_copies_and_patients_across_splits():
+    cases = cases_with(80)
+    split = [replace(c, split="train" if n < 40 else "test") for n, c in enumerate(cases)]
+    assert audit(split, NAMES).findings == ()
+    split[40] = replace(split[40], report=split[0].report.upper().replace(".", " !"))
+    found = audit(split, NAMES)
+    assert codes(found, "") == ["copies_across_splits", "copies"]
+    assert [one.code for one in found.stopping(["note"])] == ["copies_across_splits"]
+    assert found.findings[0].text.startswith("2 cases")
+    short = [replace(c, report="No acute disease.") for c in split]  # a template
+    assert codes(audit(short, NAMES), "") == []
+    shared = [replace(c, group="Miller") if c.line in (2, 60) else c for c in split]
+    found = audit(shared, NAMES)
+    assert "patients_across_splits" in [one.code for one in found.stopping([])]
+    assert "Miller" not in json.dumps(asdict(found))
+
+
+def test_a_word_of_few_patients_is_never_shown():
+    texts = ["john smith mass"] * 6 + ["mass"] * 6 + ["clear"] * 12
+    labels, groups = ["a"] * 12 + ["b"] * 12, [f"p{n}" for n in range(24)]
+    groups[:6] = ["p0"] * 3 + ["p1"] * 3
+    shown = telling_words(texts, labels, groups, ("a", "b"))
+    assert [one.word for one in shown] == ["clear", "mass"]
+    assert (shown[1].share_in, shown[1].groups) == (1, 8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_few_cases_are_audited_as_far_as_they_go(count):
+    cases = cases_with(count, findings="infiltrate", per_patient=1)
+    found = audit(cases, NAMES)
+    assert "few" in codes(found, "")
+    json.dumps(asdict(found), allow_nan=False)
+    assert found.to_markdown()
+
+
+def test_without_labels_the_reports_are_counted_and_compared():
+    cases = [replace(c, label="") for c in cases_with()]
+    found = audit(cases, ())
+    assert [one.auc for one in found.sections] == [None, None]
+    assert found.words == found.findings == ()
+    assert "| history | 120 | – |" in found.to_markdown()
+
+
+def test_what_cannot_be_audited_is_said():
+    with pytest.raises(CasesError, match="No case has a report"):
+        audit([replace(c, report=None) for c in cases_with(8)], NAMES)
+    with pytest.raises(CasesError, match="none of the classes a, b"):
+        audit(cases_with(8), ("a", "b"))
+
+
+def test_class_names_are_compared_as_words():
+    assert plain("Pleural_Effusion, COVID-19!") == "pleural effusion covid 19"
+
+
+def command(tmp_path: Path, cases, *options):
+    """Run the command on a table of these cases."""
+    (tmp_path / "x.png").touch()
+    rows = ["case_id,image,label,group,report"]
+    rows += [f'{c.case_id},x.png,{c.label},{c.group},"{c.report}"' for c in cases]
+    table = tmp_path / "cases.csv"
+    table.write_text("\n".join(rows))
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    add_audit_command(app)
+    return CliRunner().invoke(app, ["audit", str(table), *options])
+
+
+def test_the_command_exits_by_the_sections_that_are_asked_for(tmp_path):
+    leak = cases_with(findings="infiltrate")
+    default = command(tmp_path, leak)
+    assert default.exit_code == 0
+    assert "stops In findings one word gives the answer away: 'infiltrate'" in default.output
+    last = default.output.splitlines()[-1]
+    assert last == "A training on indication, history, comparison: nothing would stop it."
+    out = tmp_path / "audit.json"
+    asked = command(tmp_path, leak, "--sections", "history,findings", "--out", str(out))
+    assert asked.exit_code == 1
+    last = asked.output.splitlines()[-1]
+    assert last == "A training on history, findings: stopped by 2 of the above."
+    assert json.loads(out.read_text())["words"][0][1]["word"] == "infiltrate"
+    quiet = command(tmp_path, leak, "-q", "--out", str(tmp_path / "a.md"))
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert (tmp_path / "a.md").read_text().startswith("# Audit of the reports")
+    absent = command(tmp_path, leak, "--sections", "note")
+    assert "no report has these sections; found: history, findings" in absent.output
+    assert command(tmp_path, leak, "--out", "a.pdf").exit_code == 2
