@@ -152,7 +152,7 @@ def test_a_classified_scan_keeps_its_sliders_and_letters(classifier_page):
 
 def write_films(folder):
     """Write a model that reads reports, and films, of which one has a report."""
-    write_toy(folder / "models" / "toy", spec_of(2, TEXT))
+    write_toy(folder / "models" / "reader", spec_of(2, TEXT, name="reader"))
     films = folder / "films"
     write_picture(films / "a.png", 80, (40, 40))
     (films / "a.txt").write_text(REPORT)
