@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -82,3 +83,66 @@ def mni152(
     from medvision.extras import dataset_builder
 
     typer.echo(f"Wrote {dataset_builder('mni152').build(out, resolution)}")
+
+
+@datasets_app.command(name="cxr-notes")
+def cxr_notes(
+    folder: Annotated[Path, typer.Argument(help="A clone of covid-chestxray-dataset.")],
+    out: Annotated[Path, typer.Option(help="The cases.csv to write.")],
+    label: Annotated[str, typer.Option(help="The finding to tell from all others.")] = "COVID-19",
+) -> None:
+    """Chest X-rays with clinical notes (covid-chestxray-dataset): write a cases.csv.
+
+    The notes often say the finding: let the audit show how far they alone give it away.
+
+    Example:
+
+      git clone https://github.com/ieee8023/covid-chestxray-dataset
+
+      medvision datasets cxr-notes covid-chestxray-dataset --out cases.csv
+    """
+    from medvision.extras import dataset_builder
+
+    rows, left_out = dataset_builder("cxr_notes").build(folder, out, label)
+    typer.echo(
+        f"{counted(rows, left_out)}: {out}\n"
+        f"Next: medvision audit {out} --sections note\n"
+        f"      medvision train {out} --fuse gated --sections note --out runs/cxr"
+    )
+
+
+@datasets_app.command()
+def openi(
+    folder: Annotated[Path, typer.Argument(help="The unpacked archives, or where to put them.")],
+    out: Annotated[Path, typer.Option(help="The cases.csv to write.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch the archives first.")] = False,
+    label: Annotated[
+        str, typer.Option(help="One finding to tell from all others, e.g. Cardiomegaly.")
+    ] = "",
+) -> None:
+    """Indiana University chest X-rays with reports (Open-i): write a cases.csv with a split.
+
+    Without --label the findings of an image are joined by "|". The archives have 1.4 GB.
+
+    Example:
+
+      medvision datasets openi data --download --label Cardiomegaly --out cases.csv
+    """
+    from medvision.extras import dataset_builder
+
+    builder = dataset_builder("openi")
+    folder = builder.download(folder) if download else folder
+    rows, left_out = builder.build(folder, out, label)
+    then = (
+        f"medvision train {out} --fuse gated --out runs/openi"
+        if label
+        else f"medvision datasets openi {folder} --label Cardiomegaly --out {out}, for one finding"
+    )
+    typer.echo(f"{counted(rows, left_out)}: {out}\nNext: medvision audit {out}\n      {then}")
+
+
+def counted(rows: list[dict[str, str]], left_out: Mapping[str, int]) -> str:
+    """Return how many cases of how many patients there are, and what was left out."""
+    left = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    patients = len({row["group"] for row in rows})
+    return f"{len(rows)} cases of {patients} patients{left and f' (left out: {left})'}"
