@@ -23,7 +23,7 @@ OTHER = "other"  # the label of all other findings
 UNKNOWN = ("", "todo", "unknown")  # findings that say nothing
 # Whom an image came from: the whole of the second column of notes, or in brackets in the first.
 CREDIT = re.compile(
-    r"\A\W*(?:(?:case )?courtesy|credit|image originally|©).*|\((?:case )?courtesy of[^()]*\)",
+    r"\A\W*(?:(?:case )?courtesy|credit|image originally|©).*|\s*\((?:case )?courtesy of[^()]*\)",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -308,7 +308,7 @@ def test_notes_become_reports_without_credits(cxr_notes, notes, tmp_path):
         dict(zip(("case_id", "image", "label", "report", "group"), row, strict=True))
         for row in (
             ("cxr_0001", "images/a.png", "COVID-19", "Cough.", "2"),
-            ("cxr_0002", "images/b.png", "COVID-19", "Opacity . Later.", "2"),
+            ("cxr_0002", "images/b.png", "COVID-19", "Opacity. Later.", "2"),
             ("cxr_0003", "images/c.png", "other", "Fever ET tube.", "3"),
         )
     ]
