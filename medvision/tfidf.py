@@ -22,7 +22,7 @@ from medvision.errors import SpecError, TrainingError
 
 WORD = re.compile(r"\[mask\]|\w+")  # what a masked word leaves behind is a word, too
 MIN_TEXTS = 2  # a word of one text alone cannot be learned
-STRENGTHS = (0.1, 1.0, 10.0)  # inverse, of regularization
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # inverse, of regularization
 INNER_FOLDS = 3
 
 Shares: TypeAlias = NDArray[np.float64]  # (M, N) probabilities

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from scipy.stats import fisher_exact
 from typer.testing import CliRunner
 
 from medvision.audit import audit
 from medvision.cli_audit import add_audit_command
 from medvision.dataset import Case
 from medvision.errors import CasesError
-from medvision.words import plain, telling_words
+from medvision.words import plain, telling, telling_words
 
 NAMES = ("pneumonia", "normal")
 WORDS = "cough adult film chest supine male years since days left right old view line".split()  # noqa: SIM905
@@ -154,6 +155,24 @@ def test_a_word_of_few_patients_is_never_shown():
     shown = telling_words(texts, labels, groups, ("a", "b"))
     assert [one.word for one in shown] == ["clear", "mass"]
     assert (shown[1].share_in, shown[1].groups) == (1, 8)
+
+
+def test_the_p_of_a_word_is_fishers_times_the_number_of_words():
+    has = np.zeros((40, 3))
+    has[:12, 0] = has[20:22, 0] = 1  # 12 of 20 and 2 of 20
+    has[::2, 1] = 1
+    has[0, 2] = 1  # of one patient: not tested
+    labels, groups = ["a"] * 20 + ["b"] * 20, [f"p{n}" for n in range(40)]
+    found = telling(has, ["mass", "the", "smith"], labels, groups, ("a", "b"))
+    assert found[1] is found[2] is None
+    theirs = fisher_exact([[12, 8], [2, 18]], alternative="greater").pvalue
+    assert found[0].p == pytest.approx(2 * theirs * 2)
+    assert (found[0].class_name, found[0].share_in, found[0].share_out) == ("a", 0.6, 0.1)
+    twice = np.repeat(np.arange(40), 3)  # three texts of each patient are one patient
+    again = telling(
+        has[twice], ["mass", "the", "smith"], *(np.array(x)[twice] for x in (labels, groups)), "ab"
+    )
+    assert again[0] == found[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 6])
