@@ -19,7 +19,8 @@ from medvision.explanation import Word
 from medvision.models.fusion import Fused
 from medvision.models.huggingface import HuggingFaceEncoder
 from medvision.models.joint import FusionClassifier
-from medvision.models.text import MASK, SmallTextEncoder, TextEncoder
+from medvision.models.text import SmallTextEncoder, TextEncoder
+from medvision.report_masking import MASK
 
 Span: TypeAlias = tuple[int, int]  # characters, from and to
 

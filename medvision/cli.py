@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from medvision.cli_audit import add_audit_command
 from medvision.cli_datasets import datasets_app
+from medvision.cli_explain import add_explain_command
 from medvision.cli_files import add_file_commands
 from medvision.cli_train import add_training_commands
 from medvision.errors import MedvisionError
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.add_typer(datasets_app, name="datasets")
 add_file_commands(app)
 add_training_commands(app)
+add_audit_command(app)
+add_explain_command(app)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[

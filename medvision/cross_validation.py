@@ -8,9 +8,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from medvision.audit import audit
 from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
 from medvision.dataset import classes_of, read_cases, split_folds, task_of
-from medvision.errors import CasesError, TrainingError
+from medvision.errors import AuditError, CasesError, TrainingError
 from medvision.files import write_text
 from medvision.plan import plan
 from medvision.plan_file import PLAN, Plan, read_plan, write_plan
@@ -18,7 +19,7 @@ from medvision.plan_text import plan_text
 from medvision.processes import first_process
 from medvision.report import DEFAULT_SECTIONS
 from medvision.scores import Score, score_table, write_scores
-from medvision.spec import Task
+from medvision.spec import ModelSpec, Task
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
 
 ENSEMBLE = "ensemble"
@@ -127,6 +128,7 @@ def train_folds(
             raise CasesError(f"{cases_path}: every row is of split val; none is left to train on.")
     if spec.task == "classification":
         classes_of([case for case in cases if case.split != "val"], spec.class_names)
+    notes = audit_reports(cases_path, spec, accept) if spec.text else []
     keep_plan(what, out)
     runs = []
     for number, held_out in enumerate(splits):
@@ -135,7 +137,7 @@ def train_folds(
         val = [cases[i] for i in held_out]
         rest = [case for i, case in enumerate(cases) if i not in set(held_out)]
         folder = out / f"fold_{number}" if folds else out
-        run = train(rest, val, spec, config, folder, device, resume, show, start)
+        run = train(rest, val, spec, config, folder, device, resume, show, start, notes)
         runs.append(FoldRun(number if folds else None, run.model, run.scores))
     if folds and only_fold is None and first_process():
         scores = [score for run in runs for score in run.scores]
@@ -143,6 +145,31 @@ def train_folds(
         write_text(out / "summary.md", fold_table(runs) + "\n")
         join_folds(out, folds)
     return runs
+
+
+def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> list[str]:
+    """Return what the sections that a model is to see give away, in sentences for its card.
+
+    Of rows without the test split: nothing of that has a say before the end.
+
+    Raises
+    ------
+    AuditError
+        When that should stop a training, and `accept` is False.
+    """
+    assert spec.text is not None
+    cases = read_cases(cases_path, ("", "train", "val"), spec.task)
+    names = spec.class_names if spec.task == "classification" else ()
+    found = audit(cases, names, spec.text.masked)
+    stopping = found.stopping(spec.text.sections)
+    if stopping and not accept:
+        told = "".join(f"\n  {one.text}" for one in stopping)
+        raise AuditError(
+            f"{cases_path}: the reports give the answer away:{told}\nChoose other sections "
+            "(--sections), hide words (--mask), or train all the same (--accept-findings): the "
+            "card will say so. More: medvision audit."
+        )
+    return found.notes(spec.text.sections)
 
 
 def keep_plan(what: Plan, out: Path) -> None:

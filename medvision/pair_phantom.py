@@ -127,7 +127,7 @@ def pair_phantoms(
     return [
         PairPhantom(
             f"{kind}_{number:05d}",
-            draw_image(tuple(size), side, brightness, rng),
+            draw_image((size[0], size[1], size[2]), side, brightness, rng),
             write_report(word, told, rng),
             CLASSES[label],
         )
@@ -140,11 +140,11 @@ def draw_case(kind: Kind, rng: np.random.Generator) -> tuple[int, int, float, st
     label, side = int(rng.integers(2)), int(rng.integers(2))
     if kind == "additive":
         brightness = (label - 0.5) * separation() + rng.normal()
-        word = WORDS[rng.choice(len(WORDS), p=word_shares()[label])]
+        word = WORDS[int(rng.choice(len(WORDS), p=word_shares()[label]))]
         return label, side, brightness, word, ""
     flipped = rng.random() < FLIPPED
     told = side if label != flipped else 1 - side
-    return label, side, float(rng.normal()), "", SIDES[told]
+    return label, side, 0.0, "", SIDES[told]
 
 
 def draw_image(
@@ -174,7 +174,7 @@ def write_report(word: str, told: str, rng: np.random.Generator) -> str:
     """Write a report whose indication holds the evidence, and whose findings hold none."""
 
     def one(texts: Sequence[str]) -> str:
-        return str(texts[rng.integers(len(texts))])
+        return str(texts[int(rng.integers(len(texts)))])
 
     complaint = f"{word} pain" if word else f"pain on the {told} side"
     days = int(rng.integers(2, 15))

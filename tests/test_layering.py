@@ -12,13 +12,13 @@ PACKAGE = ROOT / "medvision"
 
 LAYERS = {
     0: "errors geometry volume study spec train_config prediction phantom files progress "
-    "report report_masking text_spec pair_phantom",
+    "report report_masking report_headings text_spec pair_phantom explanation",
     1: "io resample",
     2: "transforms augment models render losses metrics scores outputs fingerprint "
-    "tfidf intervals",
+    "tfidf intervals words",
     3: "checkpoint zoo transfer model_table dataset items survey plan "
     "plan_file processes train train_state train_log evaluate cross_validation predictor "
-    "plan_text train_card ablate ablation_page audit explain",
+    "plan_text train_card ablate ablation_page audit attribution explain",
     4: "jobs run_card batch replay convert profile deidentify",
     5: "cli cli_train cli_datasets cli_files cli_audit cli_explain tables extras __main__ __init__",
 }

@@ -25,7 +25,7 @@ from medvision.models.network import Classifier, Ensemble, Segmenter, one_by_one
 from medvision.models.resnet import ResNetEncoder
 from medvision.models.segresnet import SegResNetEncoder, build_segresnet
 from medvision.models.swin_unetr import SwinEncoder, build_swin_unetr
-from medvision.models.text import build_text_encoder
+from medvision.models.text_encoders import build_text_encoder
 from medvision.models.unet import ResidualEncoder, UNetEncoder
 from medvision.spec import ModelSpec
 from medvision.text_spec import TextSpec

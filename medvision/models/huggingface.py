@@ -105,7 +105,7 @@ class HuggingFaceEncoder(TextEncoder):
 
     def pieces(self, text: str) -> list[str]:
         """Return all tokens of a text in words, also those beyond `max_tokens`."""
-        found: list[str] = self.tokenizer.tokenize(text)
+        found: list[str] = self.tokenizer.tokenize(text, verbose=False)
         return found
 
 

@@ -17,9 +17,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 
 from medvision.errors import SpecError
-from medvision.text_spec import TextSpec
+from medvision.report_masking import MASK
 
-PAD, UNKNOWN, START, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
+PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[CLS]"
+SPECIAL = (PAD, UNKNOWN, START, MASK)
 VOCABULARY = 4000  # words
 MIN_COUNT = 2  # of a word that is known whole
 HEADS = 4
@@ -149,27 +150,3 @@ def learn_vocabulary(texts: Iterable[str], size: int = VOCABULARY) -> str:
     common = sorted((-count, word) for word, count in words.items() if count >= MIN_COUNT)[:size]
     pieces = letters | {f"##{letter}" for letter in letters} | {word for _, word in common}
     return " ".join([*SPECIAL, *sorted(pieces)])
-
-
-def build_text_encoder(spec: TextSpec) -> TextEncoder:
-    """Build the encoder that a spec asks for.
-
-    Raises
-    ------
-    SpecError
-        When it has no vocabulary, or there is no such Hugging Face encoder.
-    MissingExtra
-        When that needs packages that are not installed.
-    """
-    if spec.encoder:
-        from medvision.models.huggingface import HuggingFaceEncoder  # needs an extra
-
-        return HuggingFaceEncoder(spec.encoder, spec.trained_layers, spec.max_tokens)
-    if not spec.vocabulary:
-        raise SpecError(
-            "The text encoder has no vocabulary: it is learned from the training reports "
-            "(medvision plan --fuse …, or medvision.models.text.learn_vocabulary)."
-        )
-    if spec.width % HEADS:
-        raise SpecError(f"The width of a text encoder divides by {HEADS}; found {spec.width}.")
-    return SmallTextEncoder(spec.vocabulary, spec.width, spec.layers, spec.max_tokens)

@@ -11,10 +11,10 @@ from medvision.errors import SpecError
 from medvision.models.text import (
     SPECIAL,
     SmallTextEncoder,
-    build_text_encoder,
     build_tokenizer,
     learn_vocabulary,
 )
+from medvision.models.text_encoders import build_text_encoder
 from medvision.text_spec import TextSpec
 
 TEXTS = [
