@@ -13,6 +13,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -145,14 +146,16 @@ def baseline(kind: str, dims: int) -> float:
 
 def train_all(dims: int) -> None:
     """Train and ask everything of one dimension."""
+    asked = {}
     for kind in KINDS:
         test = read_cases(data(kind, dims), ("test",), "classification")
         plan = plan_of(kind, dims, "gated", 0)
         items = load_items(test, plan.spec, plan.train, show=False)
         np.save(RUNS / f"truth_{kind}{dims}d.npy", truth_of(items))
-        for seed in SEEDS[dims]:
-            for name in (*METHODS, *(VARIANTS if dims == 2 else ())):
-                run(kind, dims, name, seed, test, items)
+        asked[kind] = test, items
+    for names in (METHODS, tuple(VARIANTS) if dims == 2 else ()):
+        for kind, seed, name in product(KINDS, SEEDS[dims], names):
+            run(kind, dims, name, seed, *asked[kind])
 
 
 def said_of(kind: str, dims: int, name: str) -> list[dict[str, Shares]]:

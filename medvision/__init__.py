@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medvision.io import read_study as read_study
     from medvision.io import read_volume as read_volume
     from medvision.jobs import plan_jobs as plan_jobs
+    from medvision.models.fusion import FusionHead as FusionHead
     from medvision.outputs import write_outputs as write_outputs
     from medvision.outputs.nifti import save_nifti as save_nifti
     from medvision.prediction import Prediction as Prediction
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Box": "geometry",
+    "FusionHead": "models.fusion",
     "InputSpec": "spec",
     "MedvisionError": "errors",
     "ModelSpec": "spec",

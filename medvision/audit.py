@@ -23,7 +23,7 @@ from medvision.words import TellingWord, plain, telling, telling_words
 
 STOP_AUC = 0.9  # a text that surely tells more than this leaves nothing for the image to add
 STOP_WORD_AUC = 0.8  # no single word of an honest history tells this much: it stands for the label
-COPY_WORDS = 20  # shorter reports are the same because they are templates, not copies
+COPY_WORDS = 40  # shorter reports are the same because they are templates, not copies
 NAME_LETTERS = 4  # shorter words of a class name are words of any text
 FEW_GROUPS = 30  # with fewer patients an AUC of text says little
 DRAWS = 1000

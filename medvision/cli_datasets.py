@@ -95,7 +95,8 @@ def pairs(
     seen = ", ".join(f"{best_auc(kind, what):.3f} {what}" for what in ("image", "report", "both"))  # type: ignore[arg-type]
     typer.echo(
         f"{len(rows)} synthetic cases: {out}\nThe best possible AUC: {seen}.\n"
-        f"Next: medvision train {out} --model cnn2d --fuse gated --out runs/pairs"
+        f"Next: medvision train {out} --model cnn{dims}d --fuse gated "
+        "--set network.features=8,16,32 --out runs/pairs"
     )
 
 

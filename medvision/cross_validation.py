@@ -165,8 +165,8 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
     if stopping and not accept:
         told = "".join(f"\n  {one.text}" for one in stopping)
         raise AuditError(
-            f"{cases_path}: the reports give the answer away:{told}\nChoose other sections "
-            "(--sections), hide words (--mask), or train all the same (--accept-findings): the "
+            f"{cases_path}: the audit of its reports stops this training:{told}\nChoose other "
+            "sections (--sections), hide words (--mask), or train all the same (--accept-findings): the "
             "card will say so. More: medvision audit."
         )
     return found.notes(spec.text.sections)

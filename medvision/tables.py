@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from medvision.spec import Task
     from medvision.study import SeriesRef, StudyRef
 
+LONGEST = 60  # letters of a setting that are shown
+
 
 def print_outcomes(
     outcomes: Sequence[Outcome],
@@ -225,7 +227,9 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
     if isinstance(value, tuple):
-        return " × ".join(map(str, value))
+        return (", " if any(isinstance(v, str) for v in value) else " × ").join(map(str, value))
+    if isinstance(value, str) and len(value) > LONGEST:
+        return f"{value[:LONGEST]} …"
     if hasattr(value, "rule"):  # an intensity rule
         span = f" {value.low:g} to {value.high:g}" if value.rule == "window" else ""
         return f"{value.rule}{span}"

@@ -132,7 +132,9 @@ def test_a_section_that_only_one_class_has_is_told():
 
 
 def test_copies_and_patients_across_splits():
-    cases = cases_with(80)
+    cases = [
+        replace(c, report=f"{c.report} And more." + " It goes on." * 12) for c in cases_with(80)
+    ]
     split = [replace(c, split="train" if n < 40 else "test") for n, c in enumerate(cases)]
     assert audit(split, NAMES).findings == ()
     split[40] = replace(split[40], report=split[0].report.upper().replace(".", " !"))

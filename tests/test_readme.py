@@ -31,6 +31,14 @@ def test_the_python_example_prints_what_it_says(tmp_path):
     assert len(list((tmp_path / "results").iterdir())) == 3
 
 
+def test_the_fusion_example_prints_what_it_says():
+    code, said = re.search(
+        r"```python\n(import torch, .*?)```\n\n```\n(.*?)```", README, re.S
+    ).groups()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == said
+
+
 def test_the_accuracy_is_the_one_of_the_card():
     rows = re.findall(r"medvision, folds by [^|]*\| (0\.\d{4}) / (0\.\d{4}) \|", README)
     totals = [line for line in CARD.splitlines() if line.startswith("| **all** | 220 |")]
