@@ -166,8 +166,8 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
         told = "".join(f"\n  {one.text}" for one in stopping)
         raise AuditError(
             f"{cases_path}: the audit of its reports stops this training:{told}\nChoose other "
-            "sections (--sections), hide words (--mask), or train all the same (--accept-findings): the "
-            "card will say so. More: medvision audit."
+            "sections (--sections), hide words (--mask), or train all the same "
+            "(--accept-findings): the card will say so. More: medvision audit."
         )
     return found.notes(spec.text.sections)
 
