@@ -41,8 +41,8 @@ RUNS, PAGE = Path("runs/fusion"), Path(__file__).with_suffix(".md")
 SEEDS = {2: (0, 1, 2), 3: (0,)}
 CASES = {2: (15_000, 10_000), 3: (6_000, 3_000)}  # in all, and of these to test
 SETTINGS = {
-    2: ("steps=600", "batch_size=64", "network.features=8,16,32"),
-    3: ("steps=600", "batch_size=32", "network.features=8,16,32"),
+    2: ("steps=600", "batch_size=64", "network.features=8,16,32", "network.norm=group"),
+    3: ("steps=600", "batch_size=32", "network.features=8,16,32", "network.norm=group"),
 }
 # Nothing is stretched or shaded: how bright the lesion is, and where, is the evidence.
 STILL = ("rotate", "scale", "shear", "shift", "warp", "gamma", "bias", "level", "blur", "coarse")

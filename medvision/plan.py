@@ -106,9 +106,6 @@ def plan(
         )
     spacing, size = geometry(seen, task, dims, reasons)
     network = network_of(architecture, task, size, width, reasons)
-    if text and architecture.startswith("cnn"):
-        network["norm"] = "group"
-        reasons["network"] = "group norm: with batch norm fusion trained well and predicted badly"
     inputs = [input_of(n, one, seen, task, reasons) for n, one in enumerate(blank.inputs)]
     spec = replace(
         blank,
