@@ -23,6 +23,7 @@ from medvision.words import TellingWord, plain, telling, telling_words
 
 STOP_AUC = 0.9  # a text that surely tells more than this leaves nothing for the image to add
 STOP_WORD_AUC = 0.8  # no single word of an honest history tells this much: it stands for the label
+JOIN = " + "  # between sections that are judged together
 COPY_WORDS = 40  # shorter reports are the same because they are templates, not copies
 NAME_LETTERS = 4  # shorter words of a class name are words of any text
 FEW_GROUPS = 30  # with fewer patients an AUC of text says little
@@ -36,10 +37,11 @@ class Finding:
     Parameters
     ----------
     code : str
-        ``section``, ``word``, ``class_name``, ``mask``, ``presence``, ``copies``,
+        ``section``, ``together``, ``word``, ``class_name``, ``mask``, ``presence``, ``copies``,
         ``copies_across_splits``, ``patients_across_splits`` or ``few``.
     section : str
-        Of the report; empty where it concerns them all.
+        Of the report; empty where it concerns them all, several joined by ``+`` where it concerns
+        who sees all of these.
     text : str
         One sentence with figures.
     stops : bool
@@ -54,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SectionAudit:
-    """A section: in how many cases it is, and what its text alone tells, out of fold."""
+    """A section, or several: how many cases have it, and what its text tells, out of fold."""
 
     section: str
     cases: int
@@ -71,13 +73,19 @@ class Audit:
     reports: int
     class_names: tuple[str, ...]
     masked: tuple[str, ...]
-    sections: tuple[SectionAudit, ...]
+    sections: tuple[SectionAudit, ...]  # each alone, in the cases that have it
+    together: SectionAudit | None  # what a model sees, in all cases; None for one of these
     words: tuple[tuple[str, TellingWord], ...]  # with their section
     findings: tuple[Finding, ...]
 
+    @property
+    def rows(self) -> list[SectionAudit]:
+        """Each section, and what is seen together."""
+        return [*self.sections, *([self.together] if self.together else [])]
+
     def concerning(self, sections: Sequence[str]) -> list[Finding]:
         """Return the findings on some sections, and those on whole reports."""
-        return [found for found in self.findings if found.section in ("", *sections)]
+        return [one for one in self.findings if within(one.section, ("", *sections))]
 
     def stopping(self, sections: Sequence[str]) -> list[Finding]:
         """Return the findings that stop a training on these sections."""
@@ -88,8 +96,8 @@ class Audit:
         told = [
             f"The text of {one.section} alone ({one.cases} of {self.cases} cases) tells the "
             f"classes with an AUC of {one.auc} out of fold."
-            for one in self.sections
-            if one.section in sections and one.auc
+            for one in self.rows
+            if within(one.section, sections) and one.auc
         ]
         return told + [found.text for found in self.concerning(sections)]
 
@@ -106,7 +114,7 @@ class Audit:
             f"| section | cases | {''.join(f'of {c} | ' for c in self.class_names)}AUC |",
             f"|---|---:|{'---:|' * len(self.class_names)}---:|",
         ]
-        for one in self.sections:
+        for one in self.rows:
             shares = "".join(f"{share:.0%} | " for share in one.share)
             lines.append(f"| {one.section} | {one.cases} | {shares}{one.auc or '–'} |")
         lines += ["", "## Findings", ""]
@@ -130,6 +138,7 @@ def audit(
     masked: Sequence[str] = (),
     folds: int = 5,
     seed: int = 0,
+    seen: Sequence[str] = SECTIONS,
 ) -> Audit:
     """Look for labels in reports, copied reports, and patients in several splits.
 
@@ -143,6 +152,9 @@ def audit(
     folds : int
         Of the text baseline, by patient; fewer where there are fewer patients.
     seed : int
+    seen : sequence of str
+        Sections that a model is to see. Each section is judged; these are judged together, too,
+        since little in each may be much in all of them.
 
     Raises
     ------
@@ -167,12 +179,7 @@ def audit(
         share = shares(cases, having, names)
         area = text_auc(having, texts, names, folds, seed) if names else None
         sections.append(SectionAudit(section, len(having), share, area))
-        if area and area.low > STOP_AUC:
-            text = (
-                f"The text of {section} alone tells the classes with an AUC of {area}: little is "
-                "left for the image to add, and the answer may be written there."
-            )
-            findings.append(Finding("section", section, text, True))
+        findings += answers("section", sections[-1])
         labels, groups = [c.label for c in having], [c.group for c in having]
         told = telling_words(texts, labels, groups, names) if names else []
         words += [(section, word) for word in told]
@@ -183,6 +190,15 @@ def audit(
         findings += own_names(section, texts, labels, groups, names)
         findings += traces(section, texts, labels, groups, names)
         findings += presence(section, cases, having, names)
+    there, together = [one for one in sections if one.section in seen], None
+    if names and len(there) > 1:
+        shown = tuple(one.section for one in there)
+        texts = [report_for_model(case.report, shown, tuple(masked)) for case in cases]
+        having = [case for case, text in zip(cases, texts, strict=True) if text]
+        area, share = text_auc(cases, texts, names, folds, seed), shares(cases, having, names)
+        together = SectionAudit(JOIN.join(shown), len(having), share, area)
+        if not any(answers("section", one) for one in there):  # else there is nothing new in it
+            findings += answers("together", together)
     findings += copies(cases) + shared_patients(cases)
     return Audit(
         len(cases),
@@ -191,6 +207,7 @@ def audit(
         names,
         tuple(masked),
         tuple(sections),
+        together,
         tuple(words),
         tuple(sorted(findings, key=lambda found: not found.stops)),
     )
@@ -203,6 +220,22 @@ def few(cases: Sequence[Case]) -> list[Finding]:
         return []
     text = f"{len(cases)} cases of {groups} patients are few: what the audit does not find may be."
     return [Finding("few", "", text, False)]
+
+
+def answers(code: str, one: SectionAudit) -> list[Finding]:
+    """Return that a text tells the classes too well to be an honest help."""
+    if one.auc is None or one.auc.low <= STOP_AUC:
+        return []
+    text = (
+        f"The text of {one.section} alone tells the classes with an AUC of {one.auc}: little is "
+        "left for the image to add, and the answer may be written there."
+    )
+    return [Finding(code, one.section, text, True)]
+
+
+def within(section: str, sections: Sequence[str]) -> bool:
+    """Tell whether a section, or each of several joined ones, is among some."""
+    return set(section.split(JOIN)) <= set(sections)
 
 
 def shares(
@@ -302,12 +335,17 @@ def traces(
 def presence(
     section: str, cases: Sequence[Case], having: Sequence[Case], names: Sequence[str]
 ) -> list[Finding]:
-    """Return that having the section at all tells a class."""
+    """Return that having the section at all tells a class: to a model it is as good as a word."""
     ids = {case.case_id for case in having}
     has = np.array([[case.case_id in ids] for case in cases], float)
     labels, groups = [c.label for c in cases], [c.group for c in cases]
     return [
-        Finding("presence", section, f"Whether there is a section {figures(word)}", False)
+        Finding(
+            "presence",
+            section,
+            f"Whether there is a section {figures(word)}",
+            word.auc >= STOP_WORD_AUC,
+        )
         for word in telling(has, [section], labels, groups, names)
         if word
     ]

@@ -30,7 +30,8 @@ def audit(
         typer.Option(
             help="Sections that a model is to see, comma-separated: indication, history, "
             "technique, comparison, findings, impression, note (text under no heading). All are "
-            "audited; these decide the exit status. Default: indication, history, comparison."
+            "audited; these are judged together, too, and decide the exit status. Default: "
+            "indication, history, comparison."
         ),
     ] = "",
     mask: Annotated[
@@ -70,7 +71,7 @@ def audit(
     table = read_cases(cases, task=task)
     chosen = tuple(c.strip() for c in classes.split(",") if c.strip())
     names = classes_of(table, chosen) if task == "classification" else ()
-    found = look(table, names, tuple(mask or ()))
+    found = look(table, names, tuple(mask or ()), seen=asked)
     if out is not None:
         write_audit(found, out)
     if not quiet:
@@ -104,7 +105,7 @@ def print_audit(found: Audit, asked: Sequence[str]) -> None:
     for name in ("cases", *(f"of {escape(name)}" for name in found.class_names)):
         table.add_column(name, justify="right")
     table.add_column("AUC of its text alone (95 %)", justify="right")
-    for one in found.sections:
+    for one in found.rows:
         shares = (f"{share:.0%}" for share in one.share)
         area = str(one.auc) if one.auc else "–"
         table.add_row(one.section, str(one.cases), *shares, area)

@@ -37,6 +37,7 @@ ASIDES = (
     "Taking no medication.",
     "Works in an office.",
 )
+IMPRESSION = "IMPRESSION: Disease {}.\n"
 PRIORS = ("None.", "None available.", "Prior examination, not at hand.")
 
 
@@ -103,7 +104,11 @@ def best_auc(kind: Kind, seen: Literal["image", "report", "both"]) -> float:
 
 
 def pair_phantoms(
-    kind: Kind, count: int, size: Sequence[int] = (32, 32, 1), seed: int = 0
+    kind: Kind,
+    count: int,
+    size: Sequence[int] = (32, 32, 1),
+    seed: int = 0,
+    leak: bool = False,
 ) -> list[PairPhantom]:
     """Draw images with reports.
 
@@ -116,11 +121,15 @@ def pair_phantoms(
         Voxels along R, A and S; a third of 1 makes a picture, with rows to the feet and columns to
         the patient's left, as films are read.
     seed : int
+    leak : bool
+        Whether the reports have an impression that says the label; images, and all else that is
+        said, are the same.
 
     Returns
     -------
     list of PairPhantom
-        Voxels are of 1 mm. The lesion is a ball with a soft edge.
+        Voxels are of 1 mm. The lesion is a ball with a soft edge. It is brighter than
+        255, and clipped, from about 4.8 standard deviations above the mean of its class.
     """
     rng = np.random.default_rng(seed)
     drawn = [draw_case(kind, rng) for _ in range(count)]
@@ -128,7 +137,7 @@ def pair_phantoms(
         PairPhantom(
             f"{kind}_{number:05d}",
             draw_image((size[0], size[1], size[2]), side, brightness, rng),
-            write_report(word, told, rng),
+            write_report(word, told, rng) + (IMPRESSION.format(CLASSES[label]) if leak else ""),
             CLASSES[label],
         )
         for number, (label, side, brightness, word, told) in enumerate(drawn)

@@ -14,6 +14,8 @@ from medvision.audit import audit
 from medvision.cli_audit import add_audit_command
 from medvision.dataset import Case
 from medvision.errors import CasesError
+from medvision.pair_phantom import CLASSES, best_auc, pair_phantoms
+from medvision.report import DEFAULT_SECTIONS
 from medvision.words import plain, telling, telling_words
 
 NAMES = ("pneumonia", "normal")
@@ -128,7 +130,58 @@ def test_a_section_that_only_one_class_has_is_told():
     assert found.sections[1].share == (0, 1)
     assert found.sections[1].auc is None  # one class only
     assert codes(found, "findings") == ["presence"]
+    assert [one.code for one in found.stopping(["findings"])] == ["presence"]  # as good as a word
+    assert found.stopping(["history"]) == []
+    half = [
+        replace(c, report=c.report if c.label == "normal" or c.line % 4 else None)
+        for c in cases_with(per_patient=1)
+    ]
+    found = audit(half, NAMES)  # 100 % and half of the patients have a report: an AUC of 0.75
+    assert codes(found, "findings") == ["presence"]
     assert found.stopping(["findings"]) == []
+
+
+def test_sections_that_tell_little_each_are_judged_together():
+    rng = np.random.default_rng(3)
+
+    def some(label, end):
+        """Words that are more frequent in one class: each tells little."""
+        often = 0.72 if label == NAMES[0] else 0.32
+        return " ".join(f"word{n}{end}" for n in range(5) if rng.random() < often)
+
+    cases = [
+        replace(c, report=f"INDICATION: {some(c.label, 'a')}.\nHISTORY: {some(c.label, 'b')}.")
+        for c in cases_with(500, per_patient=1)
+    ]
+    found = audit(cases, NAMES, seen=("indication", "history", "comparison"))
+    assert all(0.8 < one.auc.value < 0.9 for one in found.sections)
+    assert found.together.section == "indication + history"
+    assert found.together.auc.low > 0.9
+    both = found.stopping(["indication", "history", "technique"])
+    assert [one.code for one in both] == ["together"]
+    assert str(found.together.auc) in both[0].text
+    assert found.stopping(["indication"]) == found.stopping(["history"]) == []
+    assert f"| indication + history | {found.together.cases} |" in found.to_markdown()
+    assert found.together.cases == sum("word" in c.report for c in cases)
+    assert len(found.notes(["history", "indication"])) == 4
+    assert len(found.notes(["history"])) == 1
+    assert audit(cases, NAMES, seen=("history",)).together is None
+
+
+@pytest.mark.parametrize(("kind", "leak"), [("additive", True), ("interaction", False)])
+def test_of_phantoms_an_audit_finds_what_was_put_in(kind, leak):
+    cases = [
+        Case(one.case_id, {}, None, one.case_id, label=one.label, report=one.report)
+        for one in pair_phantoms(kind, 300, (4, 4, 1), seed=8, leak=leak)
+    ]
+    found = audit(cases, CLASSES, seen=DEFAULT_SECTIONS)
+    assert found.sections[0].section == "indication"
+    assert found.together.section == "indication + history + comparison"
+    for one in (found.sections[0], found.together):  # no better than can be, nor much worse
+        assert abs(one.auc.value - best_auc(kind, "report")) < 4 * 0.03  # standard errors
+    assert found.stopping(DEFAULT_SECTIONS) == []
+    stops = [one.code for one in found.stopping(["impression"])]
+    assert stops == (["section", "word", "word", "class_name", "class_name"] if leak else [])
 
 
 def test_copies_and_patients_across_splits():

@@ -90,6 +90,14 @@ def test_the_evidence_lies_in_sections_that_a_model_sees_by_default(kind):
         assert one.label not in seen
 
 
+def test_a_label_is_said_where_it_is_asked_for_and_nothing_else_changes():
+    open_, leaky = (pair_phantoms("additive", 20, seed=1, leak=leak) for leak in (False, True))
+    for one, other in zip(open_, leaky, strict=True):
+        assert other.report == f"{one.report}IMPRESSION: Disease {one.label}.\n"
+        assert np.array_equal(one.image.array, other.image.array)
+        assert one.label not in one.report
+
+
 def test_the_same_seed_draws_the_same(tmp_path):
     first, again = (pair_phantoms("additive", 3, seed=4) for _ in range(2))
     assert [one.report for one in first] == [one.report for one in again]
