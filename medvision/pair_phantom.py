@@ -37,8 +37,8 @@ ASIDES = (
     "Taking no medication.",
     "Works in an office.",
 )
-IMPRESSION = "IMPRESSION: Disease {}.\n"
 PRIORS = ("None.", "None available.", "Prior examination, not at hand.")
+IMPRESSION = "IMPRESSION: Disease {}.\n"  # says the label, where that is asked for
 
 
 @dataclass(frozen=True)
