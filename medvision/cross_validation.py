@@ -160,7 +160,7 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
     assert spec.text is not None
     cases = read_cases(cases_path, ("", "train", "val"), spec.task)
     names = spec.class_names if spec.task == "classification" else ()
-    found = audit(cases, names, spec.text.masked)
+    found = audit(cases, names, spec.text.masked, seen=spec.text.sections)
     stopping = found.stopping(spec.text.sections)
     if stopping and not accept:
         told = "".join(f"\n  {one.text}" for one in stopping)

@@ -20,8 +20,9 @@ from medvision.io.dicom.series import describe
 from medvision.io.facts import FileFacts, file_facts, unreadable
 from medvision.io.index import Index, open_index
 from medvision.io.names import unique_names
-from medvision.io.pairing import pair_reports
+from medvision.io.pairing import ENDINGS, pair_reports, stem_of
 from medvision.io.pseudonym import Pseudonyms
+from medvision.io.reports import TEXTS
 from medvision.io.stored import LAYOUT, frames_of, plain, plain_frames, value_of
 from medvision.io.studies import Group, group_files, missing_files, studies_of
 from medvision.io.walk import CLOSED, GONE, REPORT, RESULTS_MARK, Entry, entry_of, kind_by_content
@@ -83,10 +84,19 @@ def find_studies(
         check_scans(root, [facts[e.name] for e in own if e.name in facts], skipped)
     refs = named([ref for group in found for ref in group.studies], roots)
     texts = [entry.path for entry in entries if entry.kind == REPORT]
+    texts += [text for root in roots if root.is_file() for text in reports_beside(root)]
     structured = [
         f for ref in refs for one in ref.series if one.role == "report" for f in one.files
     ]
     return pair_reports(refs, [*texts, *structured])[0]
+
+
+def reports_beside(scan: Path) -> list[Path]:
+    """Return the files beside a single scan that are named as its report would be."""
+    names = [
+        f"{stem_of(scan)}{end}{suffix}" for end in ("", *ENDINGS) for suffix in (*TEXTS, ".json")
+    ]
+    return [scan.with_name(name) for name in names if scan.with_name(name).is_file()]
 
 
 def entries_in(root: Path, skipped: set[str]) -> list[Entry]:

@@ -15,7 +15,7 @@ from medvision.io.dicom import is_dicom, read_dicom
 from medvision.io.dicom.elements import is_dicomdir
 from medvision.io.dicom.series import NAMED_DICOM
 from medvision.io.dicomdir import NAME, locate, read_dicomdir
-from medvision.io.folder import READS, find_studies
+from medvision.io.folder import READS, find_studies, reports_beside
 from medvision.io.itk import is_itk, read_itk
 from medvision.io.names import common_folder, unique_names
 from medvision.io.nifti import is_nifti, read_nifti
@@ -118,7 +118,9 @@ def read_study(
         volumes = {n: read_found(path, one, suv, resample) for n, one in chosen.items()}
         return Study(case_id or path.case_id, volumes, report_of(path))
     volume = read_volume(path, wanted[0] if wanted else None, suv=suv, resample=resample)
-    return Study(case_id or unique_names([Path(path)])[0], {"image": volume})
+    told = Path(path).is_file() and reports_beside(Path(path))
+    report = report_of(only_study(Path(path))) if told else None
+    return Study(case_id or unique_names([Path(path)])[0], {"image": volume}, report)
 
 
 def only_study(path: Path) -> StudyRef:

@@ -5,12 +5,14 @@ import json
 import pydicom
 import pytest
 from hippocampus_data import DATA
+from PIL import Image
 from pydicom import Dataset, FileDataset
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian, generate_uid
 
 from medvision.errors import DecodeError
+from medvision.io import read_study
 from medvision.io.pairing import pair_reports, report_of
 from medvision.io.reports import read_report, report_table
 from medvision.study import SeriesRef, StudyRef
@@ -270,3 +272,14 @@ def test_real_notes_belong_to_their_radiographs():
     texts = [report_of(ref) for ref in found]
     assert all(texts)
     assert texts == [table[path.name] for path in images]
+
+
+@pytest.mark.parametrize("name", ["film.txt", "film_report.md"])
+def test_a_scan_named_alone_has_the_report_beside_it(tmp_path, name):
+    Image.new("L", (8, 8), 9).save(tmp_path / "film.png")
+    Image.new("L", (8, 8), 9).save(tmp_path / "other.png")
+    touch(tmp_path / name, "INDICATION: cough")
+    touch(tmp_path / "other.txt", "INDICATION: fever")
+    assert read_study(tmp_path / "film.png").report == "INDICATION: cough"
+    touch(tmp_path / "film.json", '{"EchoTime": 3}')  # of the image, not a report
+    assert read_study(tmp_path / "film.png").report == "INDICATION: cough"
