@@ -43,6 +43,7 @@ from medvision.render import (
     panel_side,
     plane_images,
 )
+from medvision.spec import BETWEEN
 from medvision.text_spec import TextSpec
 from medvision.volume import Volume, Window
 from medvision.zoo import bundled_models
@@ -247,7 +248,10 @@ def show_classes(prediction: Prediction) -> None:
     scores, alone = prediction.scores or {}, prediction.alone
     ranked = sorted(scores.items(), key=lambda one: -one[1])
     name, probability = ranked[0]
-    st.metric(f"Likeliest class, {in_percent(probability)}", name)
+    if prediction.multilabel:
+        st.metric("Classes of 50 % or more", (prediction.predicted or "").replace(BETWEEN, ", "))
+    else:
+        st.metric(f"Likeliest class, {in_percent(probability)}", name)
     bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
     columns = {f"{what} alone": found for what, found in alone.items() if len(alone) > 1}
     st.dataframe(
@@ -267,7 +271,7 @@ def show_explanation(answer: Answer) -> None:
     choose, ask, _ = st.columns([2, 1, 3], vertical_alignment="bottom")
     names = answer.prediction.class_names
     name = choose.selectbox(
-        "What speaks for", names, names.index(answer.prediction.predicted or names[0])
+        "What speaks for", names, names.index(answer.prediction.likeliest or names[0])
     )
     question = (answer.prediction, name)
     if ask.button("Explain", width="stretch"):

@@ -19,7 +19,7 @@ from medvision.errors import CasesError, MedvisionError, SpecError
 from medvision.files import atomic_path
 from medvision.io import read_report, read_volume
 from medvision.progress import track
-from medvision.spec import ModelSpec, Task
+from medvision.spec import BETWEEN, NO_CLASS, ModelSpec, Task, names_of
 from medvision.study import Study
 from medvision.transforms import preprocess
 from medvision.volume import Volume, same_grid
@@ -37,7 +37,8 @@ class Case:
 
     `images` are by the name of the input they feed: column ``image_flair`` is ``"flair"``, column
     ``image`` is ``"image"``. The truth is a `mask` on the grid of the reference, the spec's first
-    input, or a `label`, the name of a class. `report` is the text as it came; None without one.
+    input, or a `label`: the name of a class, or where an image may have several ``"a|b"``, and
+    ``"none"`` where it has none of them. `report` is the text as it came; None without one.
     """
 
     case_id: str
@@ -168,19 +169,31 @@ def shared_groups(cases: Sequence[Case]) -> list[str]:
     ]
 
 
-def classes_of(cases: Sequence[Case], class_names: Sequence[str] = ()) -> tuple[str, ...]:
+def is_multilabel(cases: Sequence[Case]) -> bool:
+    """Tell whether a label names several classes."""
+    return any(BETWEEN in case.label for case in cases)
+
+
+def classes_of(
+    cases: Sequence[Case], class_names: Sequence[str] = (), multilabel: bool = False
+) -> tuple[str, ...]:
     """Return the classes of labeled cases: those named, else those found, in alphabetic order.
 
     Raises
     ------
     CasesError
-        When a label is none of the named, a named class has no case, or all cases have the same.
+        When a label is none of the named, a named class has no case, or all cases have the same;
+        with `multilabel`, when all have a class.
     """
-    found = sorted({case.label for case in cases})
+    counts = Counter(name for case in cases for name in names_of(case.label, multilabel))
+    found = sorted(counts)
     names = tuple(class_names) or tuple(found)
-    refuse(strange_labels(cases, names))
-    if len(found) < 2:
-        raise CasesError(f"All {len(cases)} cases have the same label, {found[0]!r}.")
+    refuse(strange_labels(cases, names, multilabel))
+    everywhere = [name for name in found if counts[name] == len(cases)]
+    if everywhere or not found:
+        same = " and ".join(map(repr, everywhere)) or repr(NO_CLASS)
+        what = "the label" if multilabel else "the same label,"
+        raise CasesError(f"All {len(cases)} cases have {what} {same}.")
     absent = [name for name in names if name not in found]
     if absent:
         raise CasesError(
@@ -208,19 +221,22 @@ def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     return path
 
 
-def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[int]]:
+def split_folds(
+    cases: Sequence[Case], folds: int, seed: int = 0, multilabel: bool = False
+) -> list[list[int]]:
     """Return the validation rows of each fold; a group lies in one fold only.
 
     Where the cases have labels, each fold has about the same share of each, as far as whole groups
-    allow it.
+    allow it; with `multilabel` of each case's rarest class.
 
     Raises
     ------
     CasesError
         When there are fewer groups than folds, or a class would be absent from the training cases
-        of a fold.
+        of a fold, or with `multilabel` present in all of them.
     """
     groups, labels = [case.group for case in cases], [case.label for case in cases]
+    strata = rarest_classes(labels) if multilabel else labels
     if not 2 <= folds <= len(set(groups)):
         raise CasesError(f"{len(set(groups))} groups cannot make {folds} folds (at least 2).")
     kinds = [StratifiedGroupKFold, GroupKFold] if any(labels) else [GroupKFold]
@@ -231,10 +247,10 @@ def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[i
         for kind, number in product(kinds, range(TRIES)):
             splitter = kind(folds, shuffle=True, random_state=seed + number)
             try:
-                split = [val.tolist() for _, val in splitter.split(groups, labels, groups)]
+                split = [val.tolist() for _, val in splitter.split(groups, strata, groups)]
             except ValueError:  # every class is rarer than the folds: nothing to stratify
                 continue
-            lacking = lacking_classes(labels, split)
+            lacking = lacking_classes(labels, split, multilabel)
             if all(split) and not lacking:
                 return split
     raise CasesError(
@@ -243,13 +259,28 @@ def split_folds(cases: Sequence[Case], folds: int, seed: int = 0) -> list[list[i
     )
 
 
-def lacking_classes(labels: Sequence[str], split: Sequence[Sequence[int]]) -> str:
-    """Return the classes that all lie in the validation rows of one fold."""
-    total = Counter(labels)
+def rarest_classes(labels: Sequence[str]) -> list[str]:
+    """Return of each label of several classes the one that the fewest cases have."""
+    total = Counter(name for label in labels for name in names_of(label))
+    return [min(names_of(label), key=total.__getitem__, default=label) for label in labels]
+
+
+def lacking_classes(
+    labels: Sequence[str], split: Sequence[Sequence[int]], multilabel: bool = False
+) -> str:
+    """Return the classes that all lie in the validation rows of one fold.
+
+    With `multilabel` also ``"no a"``, when all cases without the class ``a`` do.
+    """
+    kinds = [names_of(label, multilabel) for label in labels]
+    if multilabel:
+        every = sorted({name for kind in kinds for name in kind})
+        kinds = [(*kind, *(f"no {n}" for n in every if n not in kind)) for kind in kinds]
+    total = Counter(name for kind in kinds for name in kind)
     lacking = [
         name
         for val in split
-        for name, count in Counter(labels[i] for i in val).items()
+        for name, count in Counter(name for i in val for name in kinds[i]).items()
         if count == total[name]
     ]
     return ", ".join(sorted(set(lacking)))
@@ -324,7 +355,7 @@ def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> No
     """Read and preprocess every case, and name all that do not fit in one error."""
     problems = []
     if spec.task == "classification":
-        problems = strange_labels(cases, spec.class_names)
+        problems = strange_labels(cases, spec.class_names, spec.multilabel)
     for case in track(cases, "Check", len(cases), show):
         try:
             segments = spec.task == "segmentation"
@@ -335,14 +366,23 @@ def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> No
     refuse(problems)
 
 
-def strange_labels(cases: Sequence[Case], class_names: Sequence[str]) -> list[str]:
-    """Return a sentence for each case whose label is none of the classes."""
-    names = ", ".join(class_names)
-    return [
-        f"line {case.line} ({case.case_id}): label {case.label!r} is none of the classes {names}"
-        for case in cases
-        if case.label not in class_names
-    ]
+def strange_labels(
+    cases: Sequence[Case], class_names: Sequence[str], multilabel: bool = False
+) -> list[str]:
+    """Return a sentence for each case whose label is none of the classes, or names them wrongly."""
+    problems, known = [], ", ".join(class_names)
+    for case in cases:
+        names, why = names_of(case.label, multilabel), ""
+        if BETWEEN in case.label and not multilabel:
+            why = "names several classes, and an image has one: such labels need a multilabel model"
+        elif len(set(names)) < len(names):
+            why = "names a class twice"
+        elif not set(names) <= set(class_names):
+            why = f"holds {[n for n in names if n not in class_names]}, none of the classes {known}"
+            why = why if multilabel else f"is none of the classes {known}"
+        if why:
+            problems.append(f"line {case.line} ({case.case_id}): label {case.label!r} {why}")
+    return problems
 
 
 def name_case(case: Case, error: MedvisionError) -> str:

@@ -10,7 +10,8 @@ from medvision.geometry import voxel_mm3
 from medvision.metrics import dice, hd95_mm
 from medvision.predictor import Predictor
 from medvision.progress import track
-from medvision.scores import ClassScore, MaskScore, Score
+from medvision.scores import ClassScore, LabelScore, MaskScore, Score
+from medvision.spec import names_of
 
 
 def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> list[Score]:
@@ -21,9 +22,10 @@ def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> 
     CasesError
         When a case cannot be read, does not fit the model, or has no such truth.
     """
-    if predictor.spec.task == "classification":
-        refuse(strange_labels(cases, predictor.spec.class_names))
-    one = score_class if predictor.spec.task == "classification" else score_masks
+    spec = predictor.spec
+    if spec.task == "classification":
+        refuse(strange_labels(cases, spec.class_names, spec.multilabel))
+    one = score_class if spec.task == "classification" else score_masks
     scores: list[Score] = []
     for case in track(cases, "Evaluate", len(cases), show):
         try:
@@ -37,6 +39,8 @@ def score_class(predictor: Predictor, case: Case) -> list[Score]:
     """Classify one case."""
     found = predictor.predict(read_images(case, predictor.spec)).scores
     assert found is not None  # what a classification has
+    if predictor.spec.multilabel:
+        return [LabelScore(case.case_id, names_of(case.label), found)]
     return [ClassScore(case.case_id, case.label, found)]
 
 

@@ -23,12 +23,13 @@ from medvision.files import atomic_path
 from medvision.geometry import reorientation
 from medvision.progress import track
 from medvision.report import report_for_model
-from medvision.spec import ModelSpec
+from medvision.spec import ModelSpec, names_of
 from medvision.train_config import TrainConfig
 from medvision.transforms import Prepared, preprocess, resample
 from medvision.volume import Volume
 
 MAX_FOREGROUND = 10_000  # voxels of each structure that windows may be centered on
+POSITIVE_WEIGHT = 1.0, 20.0  # least and most that cases with a class count
 SIDES = {"R": 0, "A": 1, "S": 2}  # world axes
 
 
@@ -37,8 +38,9 @@ class Item:
     """One case on the model's grid.
 
     `target` is what the network should say: labels (I, J, K) uint8, or the number of a class, ()
-    int64. `foreground` holds (V, 3) voxels of each structure that is there. `report` is what the
-    model sees of the report; empty when there is nothing.
+    int64, or where there may be several, (N,) float32, 1 for each that is there. `foreground`
+    holds (V, 3) voxels of each structure that is there. `report` is what the model sees of the
+    report; empty when there is nothing.
     """
 
     case_id: str
@@ -75,7 +77,7 @@ def load_items(
     items: list[Item] = []
     problems: list[str] = []
     if spec.task == "classification":
-        refuse(strange_labels(cases, spec.class_names))
+        refuse(strange_labels(cases, spec.class_names, spec.multilabel))
     room = config.memory_gb * 1e9
     for case in track(cases, "Preprocess", len(cases), show):
         try:
@@ -98,14 +100,21 @@ def load_item(case: Case, spec: ModelSpec) -> Item:
         report = report_for_model(case.report, spec.text.sections, spec.text.masked)
     if spec.task == "classification":
         image = preprocess(read_images(case, spec).volumes, spec).tensor
-        label = torch.tensor(spec.class_names.index(case.label))
-        return Item(case.case_id, image, label, report=report)
+        return Item(case.case_id, image, class_target(case.label, spec), report=report)
     study, mask = read_case(case, spec)
     prepared = preprocess(study.volumes, spec)
     labels = labels_on(prepared, mask, spec)
     if labels.shape != prepared.tensor.shape[1:]:
         raise GeometryError(f"{case.case_id}: mask and image part on the model's grid.")
     return Item(case.case_id, prepared.tensor, labels, foreground_of(labels, spec), report)
+
+
+def class_target(label: str, spec: ModelSpec) -> Tensor:
+    """Return a class's number, () int64, or with `multilabel` 0 or 1 for each, (N,) float32."""
+    if not spec.multilabel:
+        return torch.tensor(spec.class_names.index(label))
+    names = names_of(label)
+    return torch.tensor([float(name in names) for name in spec.class_names])
 
 
 def labels_on(prepared: Prepared, mask: Volume, spec: ModelSpec) -> Tensor:
@@ -144,7 +153,7 @@ def mapped(item: Item, stem: Path) -> Item:
             np.save(file, tensor.numpy())
         return torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: never changed
 
-    if item.target.ndim == 0:
+    if item.target.ndim < 3:  # of a classification
         return replace(item, image=on_disk(item.image, "image"))
     target = on_disk(item.target, "labels")
     return replace(item, image=on_disk(item.image, "image"), target=target)
@@ -153,8 +162,12 @@ def mapped(item: Item, stem: Path) -> Item:
 def class_weights(items: Sequence[Item], spec: ModelSpec) -> Tensor:
     """Return the weight of each class, by the inverse of its frequency; 1 on average of cases.
 
-    (N,) float32 for a classification.
+    (N,) float32 for a classification. With `multilabel` it is the weight of the cases that have
+    the class, those without by those with it, within 1 to 20.
     """
+    if spec.multilabel:
+        having = torch.stack([item.target for item in items]).sum(dim=0)
+        return ((len(items) - having) / having.clamp(min=1)).clamp(*POSITIVE_WEIGHT)
     counts = Counter(int(item.target) for item in items)
     classes = len(spec.class_names)
     return torch.tensor([len(items) / (classes * max(1, counts[c])) for c in range(classes)])

@@ -117,3 +117,17 @@ class WeightedCrossEntropy(nn.Module):
             logits.float(), classes, reduction="none", label_smoothing=self.label_smoothing
         )
         return (weights * loss).mean()
+
+
+class BinaryCrossEntropy(WeightedCrossEntropy):
+    """Cross-entropy of classes of which a case may have any number, each a yes or no of its own.
+
+    `weights` (N,) is how much the cases that have a class count; label smoothing moves yes and no
+    towards one half.
+    """
+
+    def of(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return the mean over cases and classes of logits (B, N) and truth (B, N), 0 or 1."""
+        truth = classes * (1 - self.label_smoothing) + self.label_smoothing / 2
+        weights = self.get_buffer("weights").to(logits.device)
+        return F.binary_cross_entropy_with_logits(logits.float(), truth, pos_weight=weights)

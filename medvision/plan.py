@@ -50,6 +50,7 @@ def plan(
     inputs: Sequence[InputSpec] = (),
     show: bool = True,
     text: TextSpec | None = None,
+    multilabel: bool = False,
 ) -> Plan:
     """Measure the training cases and return a plan for them.
 
@@ -72,6 +73,8 @@ def plan(
         Show a progress bar.
     text : TextSpec, optional
         How the model reads the reports; see `medvision.plan_text.plan_text`.
+    multilabel : bool
+        Whether an image of a classification may have several classes, or none.
 
     Raises
     ------
@@ -89,8 +92,11 @@ def plan(
         (1, 1, 1),
         inputs=tuple(inputs)
         or tuple(InputSpec(one) for one in (cases[0].images if cases else ("image",))),
+        multilabel=multilabel,
     )
     reasons: dict[str, str] = {}
+    if multilabel:
+        reasons["multilabel"] = "an image may have several of the classes, or none"
     if cases:
         blank = replace(blank, orientation=orientation(cases[0], blank, reasons))
     seen = survey(cases, blank, modality, show)
@@ -283,8 +289,11 @@ def config_of(seen: Survey, spec: ModelSpec, cases: int, reasons: dict[str, str]
         return config
     rate = 1e-3
     counts = [max(1, count) for count in seen.counts.values()]
-    rare = max(counts) > BALANCE * min(counts)
-    spread = ", ".join(f"{name} {count}" for name, count in seen.counts.items())
+    # of several classes each is held against the cases without it
+    most = cases - min(counts) if spec.multilabel else max(counts)
+    rare = most > BALANCE * min(counts)
+    of = f" of {cases}" if spec.multilabel else ""
+    spread = ", ".join(f"{name} {count}{of}" for name, count in seen.counts.items())
     reasons["class_weights"] = f"{spread}: {'rare classes count more' if rare else 'even enough'}"
     return replace(
         config,

@@ -10,7 +10,7 @@ import numpy as np
 
 from medvision.errors import SpecError
 from medvision.geometry import spacing_of, to_world, voxel_mm3
-from medvision.spec import Task
+from medvision.spec import Task, found_in, label_of
 from medvision.volume import Volume
 
 DIGITS = 6  # of a probability in a file
@@ -49,12 +49,15 @@ class Prediction:
     mask : Volume, optional
         (1, I, J, K) uint8 labels, on the grid of the scan.
     scores : mapping of str to float, optional
-        Probability of each class, in the order of `class_names`; they sum to 1.
+        Probability of each class, in the order of `class_names`; they sum to 1, unless
+        `multilabel`.
     warnings : tuple of str
         Why the result may deserve less trust.
     alone : mapping of str to mapping
         Of a model that takes a report: the `scores` that it gives to the ``image`` alone and to
         the ``report`` alone.
+    multilabel : bool
+        Whether each class has a probability of its own, so that several are found, or none.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Prediction:
     scores: Mapping[str, float] | None = None
     warnings: tuple[str, ...] = ()
     alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    multilabel: bool = False
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.scores is None):
@@ -88,7 +92,17 @@ class Prediction:
 
     @property
     def predicted(self) -> str | None:
-        """The likeliest class, the first of equals; None for a segmentation."""
+        """The likeliest class; None for a segmentation.
+
+        With `multilabel` the classes of a probability of 0.5 or more, as ``"a|b"``, or ``"none"``.
+        """
+        if self.scores and self.multilabel:
+            return label_of(found_in(self.scores))
+        return self.likeliest
+
+    @property
+    def likeliest(self) -> str | None:
+        """The class of the highest probability, the first of equals; None for a segmentation."""
         return max(self.scores, key=self.scores.__getitem__) if self.scores else None
 
     def measure(self) -> list[Structure]:

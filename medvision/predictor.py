@@ -125,6 +125,7 @@ class Predictor:
             model=self.spec.name,
             class_names=self.spec.class_names,
             region=region,
+            multilabel=self.spec.multilabel,
             **self.answer(shown, volume, region, report),
         )
         cut = [s.name for s in prediction.measure() if s.touches_border]
@@ -189,8 +190,9 @@ class Predictor:
 
     def shares(self, logits: Tensor) -> dict[str, float]:
         """Return the probabilities that logits (1, N) stand for, by class."""
-        found = logits[0].double().softmax(dim=0).tolist()
-        return dict(zip(self.spec.class_names, found, strict=True))
+        numbers = logits[0].double()
+        found = numbers.sigmoid() if self.spec.multilabel else numbers.softmax(dim=0)
+        return dict(zip(self.spec.class_names, found.tolist(), strict=True))
 
     def logits(self, image: Tensor, report: str = "") -> Tensor:
         """Return logits (N, I, J, K) of a preprocessed image (C, I, J, K), window by window."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -22,6 +22,7 @@ Range = tuple[float, float]  # (low, high), low ≤ high
 
 TASKS: tuple[Task, ...] = get_args(Task)
 PLANES = ("axial", "coronal", "sagittal")
+BETWEEN, NO_CLASS = "|", "none"  # the names in a label, and the label without any
 
 _T = TypeVar("_T")
 
@@ -155,7 +156,10 @@ class ModelSpec:
         are brought to its grid, and the result lies on it.
     class_names : tuple of str
         Of a segmentation the structures: label ``i + 1`` in a mask is ``class_names[i]``, 0 is
-        background. Of a classification the classes, of which an image has exactly one.
+        background. Of a classification the classes, of which an image has exactly one, or with
+        `multilabel` any number.
+    multilabel : bool
+        Whether each class of a classification is a question of its own, yes or no.
     orientation : str
         Voxel axes of the model's grid, such as ``"RAS"``. A 2D network looks at planes of the
         first two, one by one along the third.
@@ -195,6 +199,7 @@ class ModelSpec:
     members: int = 1
     fingerprint: Fingerprint | None = None
     text: TextSpec | None = None
+    multilabel: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -205,7 +210,19 @@ class ModelSpec:
             raise SpecError(f"Inputs must differ in name: {', '.join(self.input_names)}.")
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise SpecError(f"Class names must be given and differ: {self.class_names}.")
-        if self.task == "classification" and len(self.class_names) < 2:
+        if type(self.multilabel) is not bool or (self.multilabel and self.task != "classification"):
+            raise SpecError(
+                f"multilabel is true or false, and true of a classification alone; found "
+                f"{self.multilabel!r} of a {self.task}."
+            )
+        strange = [n for n in self.class_names if BETWEEN in n or n == NO_CLASS]
+        if self.multilabel and strange:
+            raise SpecError(
+                f"A class of several is not named {NO_CLASS!r}, nor with {BETWEEN!r} in its name; "
+                f"found {', '.join(strange)}."
+            )
+        least = 1 if self.multilabel else 2
+        if self.task == "classification" and len(self.class_names) < least:
             raise SpecError(f"A classification has two classes or more; found {self.class_names}.")
         if self.spacing is not None and (len(self.spacing) != 3 or min(self.spacing) <= 0):
             raise SpecError(f"Spacing is three sizes above 0 mm, or null; found {self.spacing}.")
@@ -276,6 +293,23 @@ class ModelSpec:
         except ValueError as error:
             raise SpecError(f"The spec is not JSON: {error}.") from None
         return build_dataclass(cls, data)
+
+
+def names_of(label: str, multilabel: bool = True) -> tuple[str, ...]:
+    """Return the classes that a label names: ``"a|b"``, ``"none"``; without `multilabel` itself."""
+    if not multilabel:
+        return (label,)
+    return () if label == NO_CLASS else tuple(name.strip() for name in label.split(BETWEEN))
+
+
+def label_of(names: Sequence[str]) -> str:
+    """Return the label that `names_of` reads."""
+    return BETWEEN.join(names) or NO_CLASS
+
+
+def found_in(scores: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the classes with a probability of one half or more, each judged by itself."""
+    return tuple(name for name, share in scores.items() if share >= 0.5)
 
 
 def build_dataclass(kind: type[_T], data: Any) -> _T:

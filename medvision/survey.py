@@ -13,7 +13,7 @@ from medvision.dataset import Case, name_case, read_case, read_images, refuse, s
 from medvision.errors import CasesError, MedvisionError
 from medvision.fingerprint import Facts, facts_of
 from medvision.progress import track
-from medvision.spec import ModelSpec
+from medvision.spec import ModelSpec, names_of
 from medvision.transforms import laid_flat
 from medvision.volume import Volume
 
@@ -73,7 +73,7 @@ def survey(
     if not cases:
         raise CasesError("There are no cases to plan a model from.")
     if blank.task == "classification":
-        refuse(strange_labels(cases, blank.class_names))
+        refuse(strange_labels(cases, blank.class_names, blank.multilabel))
     facts, known, shapes, problems = [], Counter[bool](), [], []
     found: dict[str, list[tuple[str, int, bool, NDArray[np.float64]]]] = {}
     counts: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
@@ -86,7 +86,7 @@ def survey(
                     counts[name] += bool(count)
             else:
                 study, mask = read_images(case, blank), None
-                counts[case.label] += 1
+                counts.update(names_of(case.label, blank.multilabel))
             check_channels(study.volumes)
         except MedvisionError as error:
             problems.append(name_case(case, error))

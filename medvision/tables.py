@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from medvision.prediction import in_percent
+from medvision.spec import BETWEEN
 
 if TYPE_CHECKING:
     from medvision.convert import Converted
@@ -37,7 +38,7 @@ def print_outcomes(
 ) -> None:
     """Print a row a study, what went wrong below it, and where the results lie.
 
-    A segmentation shows volumes in ml, a classification the likeliest class and its probability.
+    A segmentation shows volumes in ml, a classification what is predicted and its probability.
     """
     from medvision.batch import RESULTS  # loads torch, which who calls this has loaded
     from medvision.run_card import RUN_CARD
@@ -86,11 +87,12 @@ def volumes_of(row: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
 
 
 def findings_of(row: Mapping[str, Any]) -> list[str]:
-    """Return the likeliest class and its probability, empty for a failed study."""
+    """Return the class or classes found, with the probability of each; empty for a failed study."""
     predicted = row.get("predicted")
     if predicted is None:
         return ["", ""]
-    return [escape(predicted), in_percent(row[f"{predicted}_probability"])]
+    shares = [row.get(f"{name}_probability") for name in predicted.split(BETWEEN)]
+    return [escape(predicted), ", ".join(in_percent(one) for one in shares if one is not None)]
 
 
 def print_notes(outcomes: Sequence[Outcome], console: Console | None = None) -> None:

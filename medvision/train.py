@@ -23,7 +23,7 @@ from medvision.dataset import Case, check_cases
 from medvision.errors import TrainingError
 from medvision.evaluate import evaluate
 from medvision.items import Item, Patches, class_weights, load_items
-from medvision.losses import SupervisedDice, WeightedCrossEntropy
+from medvision.losses import BinaryCrossEntropy, SupervisedDice, WeightedCrossEntropy
 from medvision.predictor import Predictor
 from medvision.processes import (
     agreed,
@@ -194,7 +194,8 @@ def build_loss(items: Sequence[Item], state: TrainState) -> nn.Module:
     weights = torch.ones(len(spec.class_names))
     if config.class_weights == "balanced":
         weights = class_weights(items, spec)
-    return WeightedCrossEntropy(weights.to(state.fabric.device), config.label_smoothing)
+    loss = BinaryCrossEntropy if spec.multilabel else WeightedCrossEntropy
+    return loss(weights.to(state.fabric.device), config.label_smoothing)
 
 
 def sample_order(step: int, config: TrainConfig, rank: int, world: int) -> list[int]:

@@ -14,7 +14,7 @@ from medvision.dataset import Case, read_case, read_images
 from medvision.files import write_text
 from medvision.predictor import Predictor
 from medvision.render import overlay_png, scores_png
-from medvision.scores import ClassScore, Score, figures
+from medvision.scores import MaskScore, Score, figures, true_classes
 
 LOG = "log.csv"
 EVERY = 10  # steps between two lines
@@ -61,9 +61,9 @@ class TrainingLog:
         for name, value in figures(scores).items():
             self.board.add_scalar(f"validation/{name}", value, step)
             self._append(step, name.replace("/", "_"), value)
-        classes = [s for s in scores if isinstance(s, ClassScore)]
+        classes = [s for s in scores if not isinstance(s, MaskScore)]
         for name in predictor.spec.class_names if classes else ():
-            truth = np.array([s.truth == name for s in classes])
+            truth = np.array([name in true_classes(s) for s in classes])
             self.board.add_pr_curve(name, truth, np.array([s.scores[name] for s in classes]), step)
         for case in cases[:PICTURES]:
             self._draw(step, predictor, case)

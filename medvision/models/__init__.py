@@ -146,7 +146,7 @@ def build_model(spec: ModelSpec) -> nn.Module:
     """
     architecture = find_architecture(spec)
     members = [build_one(spec, architecture) for _ in range(spec.members)]
-    return members[0] if len(members) == 1 else Ensemble(members)
+    return members[0] if len(members) == 1 else Ensemble(members, spec.multilabel)
 
 
 def find_architecture(spec: ModelSpec) -> Architecture:

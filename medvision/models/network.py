@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
@@ -96,20 +97,33 @@ class Classifier(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape whose probabilities are averaged; for inference, not for training."""
+    """Networks of one shape whose probabilities are averaged; for inference, not for training.
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    With `multilabel` these are of each class by itself, the sigmoid of its logit.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], multilabel: bool = False) -> None:
         super().__init__()
+        self.multilabel = multilabel
         self.members = nn.ModuleList(members)
         self.divisor: Stride = cast(Stride, members[0].divisor)
 
     def forward(self, *inputs: Any) -> Tensor:
         """Return the logarithm of the mean probability: logits whose softmax is that mean.
 
-        Takes what its members take: an image, or an image and its report.
+        With `multilabel` it is the mean's log odds: logits whose sigmoid is that mean. Takes what
+        its members take: an image, or an image and its report.
         """
-        log_shares = [finest(member(*inputs)).log_softmax(dim=1) for member in self.members]
-        return torch.stack(log_shares).logsumexp(dim=0) - math.log(len(log_shares))
+        logits = torch.stack([finest(member(*inputs)) for member in self.members])
+        if self.multilabel:
+            return logits_of_yes(logits)
+        return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(logits))
+
+
+def logits_of_yes(logits: Tensor) -> Tensor:
+    """Return logits (B, N) whose sigmoid is the mean over members of that of (M, B, N)."""
+    yes, no = F.logsigmoid(logits), F.logsigmoid(-logits)
+    return yes.logsumexp(dim=0) - no.logsumexp(dim=0)
 
 
 def finest(logits: Tensor | list[Tensor]) -> Tensor:
