@@ -84,7 +84,9 @@ def trained(folder, *settings, text=None):
 @pytest.fixture(scope="module")
 def marks(tmp_path_factory):
     """A plan, the validation cases, and what training left."""
-    return trained(tmp_path_factory.mktemp("marks"), "steps=100", "eval_every=50")
+    return trained(
+        tmp_path_factory.mktemp("marks"), "steps=120", "eval_every=60", "augment.mirror="
+    )
 
 
 def of(label, number=0, group=""):
