@@ -99,8 +99,11 @@ def ablate(
         When the plan reads no reports, or no case has one.
     """
     spec = plan.spec
-    if spec.text is None or spec.task != "classification":
-        raise CasesError("The comparison is for classifications that read reports (plan --fuse …).")
+    if spec.text is None or spec.task != "classification" or spec.multilabel:
+        raise CasesError(
+            "The comparison is for classifications that read reports (plan --fuse …), of classes "
+            "of which a case has one."
+        )
     every = read_cases(cases_path, (), "classification")
     cases = [case for case in every if seen_of(case, spec)]
     splits = parts_of(cases, folds)

@@ -10,7 +10,14 @@ from safetensors.torch import load_file
 
 from medvision.audit import audit
 from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
-from medvision.dataset import classes_of, read_cases, split_folds, task_of
+from medvision.dataset import (
+    Case,
+    classes_of,
+    is_multilabel,
+    read_cases,
+    split_folds,
+    task_of,
+)
 from medvision.errors import AuditError, CasesError, TrainingError
 from medvision.files import write_text
 from medvision.plan import plan
@@ -19,7 +26,7 @@ from medvision.plan_text import plan_text
 from medvision.processes import first_process
 from medvision.report import DEFAULT_SECTIONS
 from medvision.scores import Score, score_table, write_scores
-from medvision.spec import ModelSpec, Task
+from medvision.spec import ModelSpec, Task, names_of
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
 
 ENSEMBLE = "ensemble"
@@ -62,8 +69,10 @@ def plan_cases(
     """
     task = task or task_of(cases_path)
     cases = read_cases(cases_path, ("", "train"), task)
+    every = read_cases(cases_path, (), task)
+    multilabel = task == "classification" and is_multilabel(every)
     if task == "classification":
-        class_names = classes_of(cases, class_names)
+        class_names = classes_of(cases, class_names, multilabel)
     elif not class_names:
         raise CasesError("Name the structures: --classes anterior,posterior (labels 1, 2, …).")
     text, reasons = None, dict[str, str]()
@@ -80,6 +89,7 @@ def plan_cases(
         width,
         show=show,
         text=text,
+        multilabel=multilabel,
     )
     return replace(found, reasons={**found.reasons, **reasons})
 
@@ -120,14 +130,15 @@ def train_folds(
         raise CasesError(f"There is no fold {only_fold}: {folds} folds are asked for (--folds).")
     if folds:
         cases = read_cases(cases_path, ("", "train"), spec.task)
-        splits = split_folds(cases, folds, config.seed)
+        splits = split_folds(cases, folds, config.seed, spec.multilabel)
     else:
         cases = read_cases(cases_path, ("", "train", "val"), spec.task)
         splits = [[i for i, case in enumerate(cases) if case.split == "val"]]
         if len(splits[0]) == len(cases):
             raise CasesError(f"{cases_path}: every row is of split val; none is left to train on.")
     if spec.task == "classification":
-        classes_of([case for case in cases if case.split != "val"], spec.class_names)
+        known = [case for case in cases if case.split != "val"]
+        classes_of(known, spec.class_names, spec.multilabel)
     notes = audit_reports(cases_path, spec, accept) if spec.text else []
     keep_plan(what, out)
     runs = []
@@ -159,9 +170,15 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
     """
     assert spec.text is not None
     cases = read_cases(cases_path, ("", "train", "val"), spec.task)
+    seen, masked = spec.text.sections, spec.text.masked
     names = spec.class_names if spec.task == "classification" else ()
-    found = audit(cases, names, spec.text.masked, seen=spec.text.sections)
-    stopping = found.stopping(spec.text.sections)
+    if spec.multilabel:  # each class is a question of its own
+        found = [
+            audit(yes_or_no(cases, name), (f"no {name}", name), masked, seen=seen) for name in names
+        ]
+    else:
+        found = [audit(cases, names, masked, seen=seen)]
+    stopping = list(dict.fromkeys(one for each in found for one in each.stopping(seen)))
     if stopping and not accept:
         told = "".join(f"\n  {one.text}" for one in stopping)
         raise AuditError(
@@ -169,7 +186,15 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
             "sections (--sections), hide words (--mask), or train all the same "
             "(--accept-findings): the card will say so. More: medvision audit."
         )
-    return found.notes(spec.text.sections)
+    return list(dict.fromkeys(note for each in found for note in each.notes(seen)))
+
+
+def yes_or_no(cases: Sequence[Case], name: str) -> list[Case]:
+    """Return the cases, labeled by whether they have one class of several."""
+    return [
+        replace(case, label=name if name in names_of(case.label) else f"no {name}")
+        for case in cases
+    ]
 
 
 def keep_plan(what: Plan, out: Path) -> None:

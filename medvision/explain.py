@@ -81,6 +81,8 @@ def explain(
         raise SpecError(
             f"{spec.name} segments: its mask shows what it found. Explained is a class."
         )
+    if spec.multilabel:
+        raise SpecError(f"{spec.name} finds several classes; explained are models that find one.")
     if class_name is not None and class_name not in spec.class_names:
         raise SpecError(
             f"{spec.name} has no class {class_name!r}. Choose from: {', '.join(spec.class_names)}."

@@ -25,12 +25,15 @@ from medvision.checkpoint import CARD
 from medvision.cli import app
 from medvision.cross_validation import plan_cases, train_folds
 from medvision.dataset import Case, read_cases, write_cases
-from medvision.errors import AuditError, CasesError
+from medvision.errors import AuditError, CasesError, SpecError
+from medvision.explain import explain
 from medvision.extras import dataset_builder
+from medvision.io import read_volume
 from medvision.metrics import auc
 from medvision.pair_phantom import CLASSES
 from medvision.plan_file import with_settings, write_plan
 from medvision.predictor import load_predictor
+from medvision.study import Study
 
 QUICK = ("steps=40", "batch_size=16", "network.features=4,8", "text.width=16", "text.layers=1")
 
@@ -195,3 +198,34 @@ def test_a_table_without_reports_is_told(table, tmp_path):
     ]
     with pytest.raises(CasesError, match="column report"):
         plan_of(write_cases(tmp_path / "plain.csv", rows))
+
+
+def test_of_several_classes_each_is_audited_by_itself(table, tmp_path):
+    rows = [
+        {
+            "case_id": case.case_id,
+            "image": str(case.images["image"]),
+            "report": f"HISTORY: known to have {'gout' if number % 3 else 'nothing'}.",
+            "label": "|".join(["gout"] * (number % 3 > 0) + ["cough"] * (number % 2)) or "none",
+            "split": case.split,
+        }
+        for number, case in enumerate(read_cases(table, (), "classification"))
+    ]
+    cases = write_cases(tmp_path / "several.csv", rows)
+    plan = with_settings(
+        plan_cases(cases, name="several", architecture="cnn2d", fusion="late", show=False),
+        [*QUICK, "steps=2"],
+    )
+    assert plan.spec.multilabel
+    assert plan.spec.class_names == ("cough", "gout")
+    with pytest.raises(AuditError, match="'gout' tells gout"):
+        train_folds(cases, tmp_path / "run", plan, device="cpu", show=False)
+    [run] = train_folds(cases, tmp_path / "run", plan, device="cpu", show=False, accept=True)
+    predictor = load_predictor(run.model, "cpu")
+    study = Study("a", {"image": read_volume(rows[0]["image"])})
+    said = predictor.predict(study)
+    assert said.predicted in ("none", "cough", "gout", "cough|gout")
+    with pytest.raises(SpecError, match="finds several"):
+        explain(predictor, study)
+    with pytest.raises(CasesError, match="a case has one"):
+        ablate(cases, tmp_path / "abl", plan, device="cpu", show=False)
