@@ -69,6 +69,20 @@ def test_figures_of_classes_and_windows_are_those_of_the_benchmarks():
     assert all(f"| {mine} (1.00) |" in speeds for mine in ("343", "419", "19.0", "22.4"))
 
 
+def test_figures_of_fusion_are_those_of_the_benchmark():
+    page = (ROOT / "benchmarks" / "fusion.md").read_text(encoding="utf-8")
+    heads = re.search(r"best possible \| (late .*) \|", README).group(1).split(" | ")
+    for start, kind in (("image and report each", "Additive"), ("only the pair", "Interaction")):
+        row = next(line for line in README.splitlines() if line.startswith(f"| {start}"))
+        part = page.split(f"## {kind}, 2D")[1].split("\n## ")[0]
+        limit, *found = row.strip("| ").split(" | ")[1:]
+        assert f"both {limit}." in part
+        for head, area in zip(heads, found, strict=True):
+            assert f"| {head} | {area} (" in part
+    gain = re.search(r"trained alike: (\S+) AUC \(95 %\s+(\S+) to (\S+)\)", README).groups()
+    assert "{} AUC (95 % {} to {})".format(*gain) in page
+
+
 def test_the_tree_names_every_module():
     for path in (ROOT / "medvision").glob("*.py"):
         assert path.name in README or path.name.startswith("__"), path.name
