@@ -5,6 +5,9 @@ Knows nothing of networks or cases.
 
 from __future__ import annotations
 
+import atexit
+import functools
+import gc
 import logging
 import os
 import signal
@@ -61,7 +64,25 @@ def start_fabric(device: str, config: TrainConfig) -> Fabric:
             precision=config.precision,
         )
     fabric.launch()
+    if processes > 1:
+        _leave_at_exit()
     return fabric
+
+
+@functools.cache  # once a process, however many trainings it runs
+def _leave_at_exit() -> None:
+    """Leave the other processes before Python takes itself apart.
+
+    Else gloo's threads may ask for an interpreter that is gone, and abort the process after its
+    work is done (https://github.com/pytorch/pytorch/pull/179291). Fabric does so for NCCL alone.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        gc.collect()  # a wrapped network holds its connections, too
+        dist.destroy_process_group()
 
 
 def processes_started() -> tuple[int, int]:

@@ -3,6 +3,7 @@
 `test_ddp` runs them both ways and holds the results against each other.
 """
 
+import atexit
 import os
 import sys
 from dataclasses import replace
@@ -62,6 +63,14 @@ def fail_on_the_second(table: Path, out: Path) -> None:
         (out / f"nan_{rank}.txt").write_text(str(error))
 
 
+def write_threads(out: Path) -> None:
+    """Write the names of the threads that still run when Python is about to end."""
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]
+    (out / f"threads_{os.environ['RANK']}.txt").write_text("\n".join(names))
+
+
 if __name__ == "__main__":
+    if Path("/proc/self/task").is_dir():
+        atexit.register(write_threads, Path(sys.argv[2]))  # what comes first is called last
     run_all(Path(sys.argv[1]), Path(sys.argv[2]))
     fail_on_the_second(Path(sys.argv[1]), Path(sys.argv[2]))

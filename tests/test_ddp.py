@@ -90,6 +90,14 @@ def test_nothing_is_said_but_what_was_asked_for(both):
     assert "torch.distributed" not in said
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are named on Linux only")
+def test_no_thread_of_gloo_outlives_the_work(both):
+    for rank in (0, 1):
+        threads = (both[1] / f"threads_{rank}.txt").read_text().split()
+        assert "python" in threads
+        assert not [name for name in threads if "gloo" in name]
+
+
 def test_ctrl_c_of_torchrun_saves_and_one_process_goes_on(table, tmp_path):
     command = ["-m", "medvision", "train", table, "--classes", "ball", "--width", "4", "--quiet"]
     settings = ("steps=100", "batch_size=4", "eval_every=200", "workers=1")
