@@ -18,6 +18,7 @@ import torch
 from medvision.ablate import ablate
 from medvision.ablation_page import ablation_page
 from medvision.audit import audit
+from medvision.audit_page import audit_page
 from medvision.cross_validation import plan_cases
 from medvision.dataset import read_cases
 from medvision.extras import dataset_builder
@@ -65,7 +66,7 @@ def main() -> None:
         masked = VIEWS[view]
         title = f"hidden: {', '.join(masked)}" if masked else "as they are"
         lines += [f"# Notes {title}", ""]
-        told = audit(cases, CLASSES, masked, seen=("note",)).to_markdown()
+        told = audit_page(audit(cases, CLASSES, masked, seen=("note",)))
         lines += [told.replace("\n## ", "\n### ").replace("# Audit", "## Audit", 1)]
         found = ablate(table, RUNS / view, plan_of(table, masked), device="cpu", show=False)
         lines += [ablation_page(found).replace("# Does", "## Does", 1)]

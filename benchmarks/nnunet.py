@@ -32,8 +32,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from medvision.dataset import Case, read_cases, split_folds
+from medvision.dataset import Case, read_cases
 from medvision.files import write_text
+from medvision.folds import split_folds
 from medvision.io import read_volume
 from medvision.metrics import dice
 from medvision.outputs.nifti import save_nifti

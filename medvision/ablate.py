@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medvision.dataset import Case, read_cases, read_images, split_folds
+from medvision.audit import no, yes_or_no
+from medvision.dataset import Case, read_cases, read_images
 from medvision.errors import CasesError
 from medvision.files import atomic_path
+from medvision.folds import split_folds
 from medvision.plan_file import Plan
 from medvision.predictor import Predictor, load_predictor
 from medvision.progress import track
 from medvision.report import report_for_model
-from medvision.spec import ModelSpec
+from medvision.spec import ModelSpec, names_of
 from medvision.tfidf import TextBaseline
 from medvision.train import train
 
@@ -48,12 +50,15 @@ class Ablation:
     case_ids, groups : sequence of str
         Of the M cases that were judged; none of them was trained on.
     truth : (M,) class numbers
+        With `multilabel` (M, N), 1 where a case has a class.
     scores : mapping of str to list of (M, N)
         Probabilities by variant, one array a seed.
     without : list of (M, N)
         What `BOTH` says of the same cases when their reports are missing.
     left_out : int
         Cases without a report that the model may read.
+    multilabel : bool
+        Whether a case may have several classes, whose probabilities are then each by itself.
     """
 
     class_names: tuple[str, ...]
@@ -63,6 +68,29 @@ class Ablation:
     scores: Mapping[str, list[Shares]]
     without: list[Shares]
     left_out: int
+    multilabel: bool = False
+
+    @property
+    def questions(self) -> list[Ablation]:
+        """The comparison itself, or with `multilabel` one of each class: does a case have it?"""
+        if not self.multilabel:
+            return [self]
+        return [
+            replace(
+                self,
+                class_names=(no(name), name),
+                truth=self.truth[:, number],
+                scores={what: one_of(all_, number) for what, all_ in self.scores.items()},
+                without=one_of(self.without, number),
+                multilabel=False,
+            )
+            for number, name in enumerate(self.class_names)
+        ]
+
+
+def one_of(scores: Sequence[Shares], number: int) -> list[Shares]:
+    """Return the probabilities (M, 2) of lacking and of having one class of (M, N)."""
+    return [np.stack([1 - one[:, number], one[:, number]], axis=1) for one in scores]
 
 
 def ablate(
@@ -99,14 +127,11 @@ def ablate(
         When the plan reads no reports, or no case has one.
     """
     spec = plan.spec
-    if spec.text is None or spec.task != "classification" or spec.multilabel:
-        raise CasesError(
-            "The comparison is for classifications that read reports (plan --fuse …), of classes "
-            "of which a case has one."
-        )
+    if spec.text is None or spec.task != "classification":
+        raise CasesError("The comparison is for classifications that read reports (plan --fuse …).")
     every = read_cases(cases_path, (), "classification")
     cases = [case for case in every if seen_of(case, spec)]
-    splits = parts_of(cases, folds)
+    splits = parts_of(cases, folds, spec.multilabel)
     judged = [case for _, _, test in splits for case in test]
     scores: dict[str, list[Shares]] = {name: [] for name in (*DROPOUTS, TFIDF)}
     without = []
@@ -122,22 +147,30 @@ def ablate(
             if name == BOTH:
                 without.append(np.concatenate([image for _, image in found]))
     scores[TFIDF] = [np.concatenate([baseline(part, spec) for part in splits])]
-    names = spec.class_names
     return Ablation(
-        names,
+        spec.class_names,
         [case.case_id for case in judged],
         [case.group for case in judged],
-        np.array([names.index(case.label) for case in judged]),
+        truth_of(judged, spec),
         scores,
         without,
         len(every) - len(cases),
+        spec.multilabel,
     )
+
+
+def truth_of(cases: Sequence[Case], spec: ModelSpec) -> NDArray[np.int64]:
+    """Return the cases' class numbers (M,), or whether they have each class (M, N)."""
+    if spec.multilabel:
+        have = [[name in names_of(case.label) for name in spec.class_names] for case in cases]
+        return np.array(have, np.int64)
+    return np.array([spec.class_names.index(case.label) for case in cases])
 
 
 Part = tuple[list[Case], list[Case], list[Case]]  # to train on, to choose the step by, to judge
 
 
-def parts_of(cases: Sequence[Case], folds: int) -> list[Part]:
+def parts_of(cases: Sequence[Case], folds: int, multilabel: bool = False) -> list[Part]:
     """Return what is trained on, validated on and judged: once, or once a fold."""
     train_cases = [case for case in cases if case.split in ("", "train")]
     val = [case for case in cases if case.split == "val"]
@@ -145,7 +178,7 @@ def parts_of(cases: Sequence[Case], folds: int) -> list[Part]:
     if test:
         return [(train_cases, val, test)]
     parts: list[Part] = []
-    for held_out in split_folds(train_cases, folds):
+    for held_out in split_folds(train_cases, folds, multilabel=multilabel):
         inside = set(held_out)
         rest = [case for i, case in enumerate(train_cases) if i not in inside]
         parts.append((rest, val, [train_cases[i] for i in held_out]))
@@ -212,10 +245,16 @@ def baseline(part: Part, spec: ModelSpec) -> Shares:
     """Return what TF-IDF and a linear model, fitted on the training reports, say of the others."""
     train_cases, val, test = part
     known = [*train_cases, *val]
-    texts = [seen_of(case, spec) for case in known]
-    model = TextBaseline(spec.class_names)
-    model.fit(texts, [c.label for c in known], [c.group for c in known])
-    return model.predict([seen_of(case, spec) for case in test])
+    texts, asked = ([seen_of(case, spec) for case in cases] for cases in (known, test))
+    groups = [case.group for case in known]
+    if not spec.multilabel:
+        model = TextBaseline(spec.class_names).fit(texts, [c.label for c in known], groups)
+        return model.predict(asked)
+    found = []
+    for name in spec.class_names:
+        labels = [case.label for case in yes_or_no(known, name)]
+        found.append(TextBaseline((no(name), name)).fit(texts, labels, groups).predict(asked)[:, 1])
+    return np.stack(found, axis=1)
 
 
 def slug(name: str) -> str:

@@ -17,7 +17,7 @@ DRAWN = 20  # ways to choose whose reports are missing
 
 
 def ablation_page(found: Ablation) -> str:
-    """Return the page in Markdown."""
+    """Return the page in Markdown; of several classes a case, with a part for each."""
     lines = [
         "# Does the report add anything?",
         "",
@@ -26,6 +26,29 @@ def ablation_page(found: Ablation) -> str:
         "part. All variants are the same network with the same settings; AUROC is that of the mean "
         "of the seeds' probabilities, with a 95 % interval over patients.",
         "",
+    ]
+    if not found.multilabel:
+        return "\n".join([*lines, *question_lines(found)])
+    names, asked = found.class_names, found.questions
+    lines += [
+        "AUROC by class, each a question of its own, and their mean:",
+        "",
+        "| what the model sees | mean |" + "".join(f" {name} |" for name in names),
+        "|---|" + "---:|" * (len(names) + 1),
+    ]
+    for what in found.scores:
+        areas = [auc(one.truth, mean_scores(one, what)) for one in asked]
+        cells = "".join(f" {area:.3f} |" for area in (np.mean(areas), *areas))
+        lines.append(f"| {what} |{cells}")
+    for name, one in zip(names, asked, strict=True):
+        lines += ["", f"## {name}", "", f"{int(one.truth.sum())} cases have it.", ""]
+        lines += question_lines(one)
+    return "\n".join(lines)
+
+
+def question_lines(found: Ablation) -> list[str]:
+    """Return what is said of classes of which a case has one."""
+    lines = [
         "| what the model sees | AUROC | each seed | AUPRC | Brier | ECE |",
         "|---|---:|---:|---:|---:|---:|",
     ]
@@ -51,7 +74,7 @@ def ablation_page(found: Ablation) -> str:
         conclusion(found),
         "",
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def mean_scores(found: Ablation, name: str) -> NDArray[np.float64]:

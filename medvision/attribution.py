@@ -19,8 +19,10 @@ from medvision.explanation import Word
 from medvision.models.fusion import Fused
 from medvision.models.huggingface import HuggingFaceEncoder
 from medvision.models.joint import FusionClassifier
+from medvision.models.network import logits_of_yes
 from medvision.models.text import SmallTextEncoder, TextEncoder
 from medvision.report_masking import MASK
+from medvision.spec import ModelSpec
 
 Span: TypeAlias = tuple[int, int]  # characters, from and to
 
@@ -51,7 +53,11 @@ class Reading:
 
 
 def read_report(
-    members: Sequence[FusionClassifier], images: Sequence[Tensor], report: str, number: int
+    members: Sequence[FusionClassifier],
+    images: Sequence[Tensor],
+    report: str,
+    spec: ModelSpec,
+    number: int,
 ) -> Reading:
     """Tell what each word of a report adds to the log odds of a class.
 
@@ -64,11 +70,12 @@ def read_report(
     Parameters
     ----------
     members : sequence of FusionClassifier
-        Of one spec, in eval mode.
+        Of the spec, in eval mode.
     images : sequence of Tensor, (1, S, D)
         The image's tokens, one set for each member.
     report : str
         As the model sees it; not empty.
+    spec : ModelSpec
     number : int
         Of the class.
     """
@@ -82,7 +89,7 @@ def read_report(
     attention = mean_of([one.attention for one in fused])
     ends = [embedded(member.text_encoder, report) for member in members]  # (1, T, D) each
     told = torch.tensor([span is not None for span in spans], device=images[0].device)
-    path = Path(members, images, ends, told[None, :, None], report, number)
+    path = Path(members, images, ends, told[None, :, None], report, spec, number)
     odds = path.odds(1.0), path.odds(0.0)
     wanted, warnings = odds[0] - odds[1], []
     for nodes in NODES:
@@ -105,6 +112,7 @@ class Path:
     ends: Sequence[Tensor]  # (1, T, D)
     told: Tensor  # (1, T, 1), whether a token is a piece of a word
     report: str
+    spec: ModelSpec
     number: int
 
     def at(self, shares: Tensor) -> list[Tensor]:
@@ -117,7 +125,7 @@ class Path:
         logits = []
         for member, image, place in zip(self.members, self.images, places, strict=True):
             logits.append(say(member, image, self.report, place).logits)
-        return log_odds(logits, self.number)
+        return log_odds(logits, self.number, self.spec.multilabel)
 
     def odds(self, share: float) -> float:
         """Return the log odds at one place of the path."""
@@ -256,12 +264,15 @@ def mean_of(rows: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(said).detach().mean(dim=0) if said else None
 
 
-def log_odds(logits: Sequence[Tensor], number: int) -> Tensor:
+def log_odds(logits: Sequence[Tensor], number: int, multilabel: bool = False) -> Tensor:
     """Return log(p / (1 - p)) of a class, (B,), p being the mean over members of logits (B, N).
 
-    Unlike a logit it does not change when a number is added to all of them, and unlike p it has a
-    slope where the model is sure.
+    With `multilabel` p is of the class by itself, else beside all others. Unlike a logit it does
+    not change when a number is added to all of them, and unlike p it has a slope where the model
+    is sure.
     """
+    if multilabel:
+        return logits_of_yes(torch.stack([one.double() for one in logits]))[:, number]
     shares = torch.stack([one.double().log_softmax(dim=1) for one in logits]).logsumexp(dim=0)
     others = [i for i in range(shares.shape[1]) if i != number]
     return shares[:, number] - shares[:, others].logsumexp(dim=1)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medvision.dataset import Case, refuse, shared_groups, split_folds, strange_labels
+from medvision.dataset import Case, refuse, shared_groups, strange_labels
 from medvision.errors import CasesError
+from medvision.folds import split_folds
 from medvision.intervals import Interval, bootstrap
 from medvision.metrics import auc
 from medvision.report import SECTIONS, report_for_model, split_sections
 from medvision.report_masking import MASK
+from medvision.spec import names_of
 from medvision.tfidf import TextBaseline, words_of
 from medvision.words import TellingWord, plain, telling, telling_words
 
@@ -101,36 +103,6 @@ class Audit:
         ]
         return told + [found.text for found in self.concerning(sections)]
 
-    def to_markdown(self) -> str:
-        """Return the audit as a page."""
-        hidden = f" Hidden: {', '.join(self.masked)}." if self.masked else ""
-        lines = [
-            "# Audit of the reports",
-            "",
-            f"{self.cases} cases of {self.groups} patients, {self.reports} with a report.{hidden} "
-            "AUC of the text alone: TF-IDF and a linear model, out of fold, with a 95 % interval "
-            "over patients.",
-            "",
-            f"| section | cases | {''.join(f'of {c} | ' for c in self.class_names)}AUC |",
-            f"|---|---:|{'---:|' * len(self.class_names)}---:|",
-        ]
-        for one in self.rows:
-            shares = "".join(f"{share:.0%} | " for share in one.share)
-            lines.append(f"| {one.section} | {one.cases} | {shares}{one.auc or '–'} |")
-        lines += ["", "## Findings", ""]
-        lines += [f"- {'**Stops:** ' if f.stops else ''}{f.text}" for f in self.findings]
-        lines += [] if self.findings else ["None."]
-        if self.words:
-            lines += ["", "## Words that tell", "", "Shares and AUC are over patients.", ""]
-            lines += ["| section | word | class | AUC | in it | in others |"]
-            lines += ["|---|---|---|---:|---:|---:|"]
-        lines += [
-            f"| {section} | {w.word} | {w.class_name} | {w.auc:.2f} | {w.share_in:.0%} | "
-            f"{w.share_out:.0%} |"
-            for section, w in self.words
-        ]
-        return "\n".join(lines) + "\n"
-
 
 def audit(
     cases: Sequence[Case],
@@ -211,6 +183,37 @@ def audit(
         tuple(words),
         tuple(sorted(findings, key=lambda found: not found.stops)),
     )
+
+
+def audit_classes(
+    cases: Sequence[Case],
+    class_names: Sequence[str],
+    multilabel: bool = False,
+    masked: Sequence[str] = (),
+    seen: Sequence[str] = SECTIONS,
+) -> list[Audit]:
+    """Look once, or with `multilabel` class by class: each is a question of its own.
+
+    Arguments and errors as of `audit`.
+    """
+    if not multilabel:
+        return [audit(cases, class_names, masked, seen=seen)]
+    refuse(strange_labels(cases, class_names, multilabel))
+    return [
+        audit(yes_or_no(cases, name), (no(name), name), masked, seen=seen) for name in class_names
+    ]
+
+
+def yes_or_no(cases: Sequence[Case], name: str) -> list[Case]:
+    """Return the cases, labeled by whether they have one class of several."""
+    return [
+        replace(case, label=name if name in names_of(case.label) else no(name)) for case in cases
+    ]
+
+
+def no(name: str) -> str:
+    """Return what a case without a class is called."""
+    return f"no {name}"
 
 
 def few(cases: Sequence[Case]) -> list[Finding]:

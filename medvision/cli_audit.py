@@ -41,14 +41,19 @@ def audit(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the audit there, too: .md or .json.")
+        Path | None,
+        typer.Option(
+            help="Write the audit there, too: .md or .json (a list where an image may have several "
+            "classes)."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table.")] = False,
 ) -> None:
     """Look for the answer in the reports, before a model is trained on them.
 
     Tells how well the text of each section alone predicts the label, which words do, and which
-    reports are copies. Exits with 1 when a training on these sections would stop.
+    reports are copies. Exits with 1 when a training on these sections would stop. Where an image
+    may have several classes (labels such as a|b, or none), each class is audited by itself.
 
     Examples:
 
@@ -58,8 +63,8 @@ def audit(
 
       medvision audit cases.csv --sections note --out audit.md
     """
-    from medvision.audit import audit as look
-    from medvision.dataset import classes_of, read_cases, task_of
+    from medvision.audit import audit_classes
+    from medvision.dataset import classes_of, is_multilabel, read_cases, task_of
     from medvision.report import DEFAULT_SECTIONS
     from medvision.text_spec import TextSpec
 
@@ -70,25 +75,31 @@ def audit(
     task = task_of(cases)
     table = read_cases(cases, task=task)
     chosen = tuple(c.strip() for c in classes.split(",") if c.strip())
-    names = classes_of(table, chosen) if task == "classification" else ()
-    found = look(table, names, tuple(mask or ()), seen=asked)
+    several = task == "classification" and is_multilabel(table)
+    names = classes_of(table, chosen, several) if task == "classification" else ()
+    found = audit_classes(table, names, several, tuple(mask or ()), asked)
     if out is not None:
         write_audit(found, out)
     if not quiet:
-        print_audit(found, asked)
-    raise typer.Exit(int(bool(found.stopping(asked))))
+        for one in found:
+            print_audit(one, asked)
+    raise typer.Exit(int(any(one.stopping(asked) for one in found)))
 
 
-def write_audit(found: Audit, out: Path) -> None:
-    """Write an audit as a page, or as data, by the file's name."""
+def write_audit(found: Sequence[Audit], out: Path) -> None:
+    """Write one audit, or one of each class, as a page or as data, by the file's name."""
     import json
     from dataclasses import asdict
 
+    from medvision.audit_page import audit_page
     from medvision.files import write_text
 
-    data = out.suffix == ".json"
-    page = json.dumps(asdict(found), indent=2, allow_nan=False) + "\n" if data else ""
-    write_text(out, page or found.to_markdown())
+    if out.suffix == ".json":
+        every = [asdict(one) for one in found]
+        data = every[0] if len(every) == 1 else every
+        write_text(out, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    else:
+        write_text(out, "\n".join(audit_page(one) for one in found))
 
 
 def print_audit(found: Audit, asked: Sequence[str]) -> None:
@@ -99,7 +110,8 @@ def print_audit(found: Audit, asked: Sequence[str]) -> None:
     from rich.table import Table
 
     console = Console()
-    title = f"{found.cases} cases of {found.groups} patients, {found.reports} with a report"
+    about = f"{escape(' or '.join(found.class_names))}: " if found.class_names else ""
+    title = f"{about}{found.cases} cases of {found.groups} patients, {found.reports} with a report"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("section")
     for name in ("cases", *(f"of {escape(name)}" for name in found.class_names)):

@@ -8,25 +8,24 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from medvision.audit import audit
+from medvision.audit import audit_classes
 from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
 from medvision.dataset import (
-    Case,
     classes_of,
     is_multilabel,
     read_cases,
-    split_folds,
     task_of,
 )
 from medvision.errors import AuditError, CasesError, TrainingError
 from medvision.files import write_text
+from medvision.folds import split_folds
 from medvision.plan import plan
 from medvision.plan_file import PLAN, Plan, read_plan, write_plan
 from medvision.plan_text import plan_text
 from medvision.processes import first_process
 from medvision.report import DEFAULT_SECTIONS
 from medvision.scores import Score, score_table, write_scores
-from medvision.spec import ModelSpec, Task, names_of
+from medvision.spec import ModelSpec, Task
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
 
 ENSEMBLE = "ensemble"
@@ -172,12 +171,7 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
     cases = read_cases(cases_path, ("", "train", "val"), spec.task)
     seen, masked = spec.text.sections, spec.text.masked
     names = spec.class_names if spec.task == "classification" else ()
-    if spec.multilabel:  # each class is a question of its own
-        found = [
-            audit(yes_or_no(cases, name), (f"no {name}", name), masked, seen=seen) for name in names
-        ]
-    else:
-        found = [audit(cases, names, masked, seen=seen)]
+    found = audit_classes(cases, names, spec.multilabel, masked, seen)
     stopping = list(dict.fromkeys(one for each in found for one in each.stopping(seen)))
     if stopping and not accept:
         told = "".join(f"\n  {one.text}" for one in stopping)
@@ -187,14 +181,6 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
             "(--accept-findings): the card will say so. More: medvision audit."
         )
     return list(dict.fromkeys(note for each in found for note in each.notes(seen)))
-
-
-def yes_or_no(cases: Sequence[Case], name: str) -> list[Case]:
-    """Return the cases, labeled by whether they have one class of several."""
-    return [
-        replace(case, label=name if name in names_of(case.label) else f"no {name}")
-        for case in cases
-    ]
 
 
 def keep_plan(what: Plan, out: Path) -> None:

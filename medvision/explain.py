@@ -81,8 +81,6 @@ def explain(
         raise SpecError(
             f"{spec.name} segments: its mask shows what it found. Explained is a class."
         )
-    if spec.multilabel:
-        raise SpecError(f"{spec.name} finds several classes; explained are models that find one.")
     if class_name is not None and class_name not in spec.class_names:
         raise SpecError(
             f"{spec.name} has no class {class_name!r}. Choose from: {', '.join(spec.class_names)}."
@@ -92,15 +90,15 @@ def explain(
     with for_gradients(predictor.model) as model:
         members = members_of(model, spec, stage)
         prediction = predictor.predict(study, box)
-        name = class_name or cast(str, prediction.predicted)
+        name = class_name or cast(str, prediction.likeliest)
         number, report = spec.class_names.index(name), predictor.report_of(study)
         prepared = preprocess(shown(study, prediction, spec, box), spec, predictor.device)
         window = center_window(prepared.tensor, spec.roi_size)[None]
-        cam, images = class_map(members, window, report, number, stage)
+        cam, images = class_map(members, window, report, spec, number, stage)
         stride = members[0].encoder.strides[stage]
         heat[prediction.region] = on_scan(cam, stride, prepared, spec.roi_size)
         fusion = cast(Sequence[FusionClassifier], members)
-        reading = read_report(fusion, images, report, number) if report else Reading()
+        reading = read_report(fusion, images, report, spec, number) if report else Reading()
     warnings = [*prediction.warnings, *reading.warnings]
     if not cam.any():
         warnings.append(f"nothing in the image speaks for {name}: the heat is 0 everywhere")
@@ -169,7 +167,12 @@ def shown(
 
 
 def class_map(
-    members: Sequence[Member], window: Tensor, report: str, number: int, stage: int
+    members: Sequence[Member],
+    window: Tensor,
+    report: str,
+    spec: ModelSpec,
+    number: int,
+    stage: int,
 ) -> tuple[Tensor, list[Tensor]]:
     """Return Grad-CAM's map (I, J[, K]), 0 to 1, and the image's tokens (1, S, D) by member.
 
@@ -179,6 +182,7 @@ def class_map(
     window : Tensor, (1, C, I, J, K)
     report : str
         As the model sees it; empty for none.
+    spec : ModelSpec
     number, stage : int
         Of the class, and of the map.
     """
@@ -193,7 +197,9 @@ def class_map(
             logits.append(say(member, tokens, report).logits)
         else:
             logits.append(member.head(pyramid[-1].flatten(2).mean(dim=2)))
-    slopes = torch.autograd.grad(log_odds(logits, number).sum(), maps, allow_unused=True)
+    slopes = torch.autograd.grad(
+        log_odds(logits, number, spec.multilabel).sum(), maps, allow_unused=True
+    )
     if any(slope is None for slope in slopes):
         raise SpecError(f"The answer does not come by way of map {stage}: choose another stage.")
     total = torch.zeros_like(maps[0][0, 0])

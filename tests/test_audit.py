@@ -11,6 +11,7 @@ from scipy.stats import fisher_exact
 from typer.testing import CliRunner
 
 from medvision.audit import audit
+from medvision.audit_page import audit_page
 from medvision.cli_audit import add_audit_command
 from medvision.dataset import Case
 from medvision.errors import CasesError
@@ -57,7 +58,7 @@ def test_reports_that_tell_nothing_have_no_findings():
     for section in found.sections:
         assert section.auc.low < 0.5 < section.auc.high
     assert (found.cases, found.groups, found.reports) == (120, 60, 120)
-    assert "None." in found.to_markdown()
+    assert "None." in audit_page(found)
 
 
 def test_the_section_that_holds_the_answer_stops_and_the_others_do_not():
@@ -92,7 +93,7 @@ def test_masked_words_are_hidden_from_the_audit():
     open_, hidden = (audit(leak, NAMES, words) for words in ((), ("infiltrate", "effusion")))
     assert open_.stopping(["findings"])
     assert hidden.stopping(["findings"]) == []
-    assert "infiltrate" not in hidden.to_markdown().split("## Findings")[1]
+    assert "infiltrate" not in audit_page(hidden).split("## Findings")[1]
     assert hidden.sections[1].auc.low < 0.6
 
 
@@ -161,7 +162,7 @@ def test_sections_that_tell_little_each_are_judged_together():
     assert [one.code for one in both] == ["together"]
     assert str(found.together.auc) in both[0].text
     assert found.stopping(["indication"]) == found.stopping(["history"]) == []
-    assert f"| indication + history | {found.together.cases} |" in found.to_markdown()
+    assert f"| indication + history | {found.together.cases} |" in audit_page(found)
     assert found.together.cases == sum("word" in c.report for c in cases)
     assert len(found.notes(["history", "indication"])) == 4
     assert len(found.notes(["history"])) == 1
@@ -236,7 +237,7 @@ def test_few_cases_are_audited_as_far_as_they_go(count):
     found = audit(cases, NAMES)
     assert "few" in codes(found, "")
     json.dumps(asdict(found), allow_nan=False)
-    assert found.to_markdown()
+    assert audit_page(found)
 
 
 def test_without_labels_the_reports_are_counted_and_compared():
@@ -244,7 +245,7 @@ def test_without_labels_the_reports_are_counted_and_compared():
     found = audit(cases, ())
     assert [one.auc for one in found.sections] == [None, None]
     assert found.words == found.findings == ()
-    assert "| history | 120 | – |" in found.to_markdown()
+    assert "| history | 120 | – |" in audit_page(found)
 
 
 def test_what_cannot_be_audited_is_said():

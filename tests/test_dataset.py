@@ -15,11 +15,11 @@ from medvision.dataset import (
     classes_of,
     read_case,
     read_cases,
-    split_folds,
     task_of,
     write_cases,
 )
 from medvision.errors import CasesError
+from medvision.folds import split_folds
 from medvision.items import load_item
 from medvision.spec import InputSpec, ModelSpec
 

@@ -15,9 +15,10 @@ from hippocampus_data import DATA
 from typer.testing import CliRunner
 
 from medvision.cli_datasets import datasets_app
-from medvision.dataset import read_cases, split_folds
+from medvision.dataset import read_cases
 from medvision.errors import CasesError
 from medvision.extras import dataset_builder
+from medvision.folds import split_folds
 from medvision.io import read_volume
 
 

@@ -179,7 +179,7 @@ def test_of_a_mean_of_the_map_it_is_class_activation_mapping():
     torch.manual_seed(3)
     model = build_model(spec).eval()
     image = torch.randn(1, 1, 32, 32, 1)
-    cam, _ = class_map([model], image, "", 1, -1)
+    cam, _ = class_map([model], image, "", spec, 1, -1)
     with torch.no_grad():
         deepest = model.encoder(image[..., 0])[-1][0]  # (C, I, J)
         weights = model.head.weight[1] - model.head.weight[0]
@@ -255,6 +255,19 @@ def test_words_sum_to_what_the_report_changes(method, members):
         assert 0 < sum(looks) < 1  # the rest lies on what starts the text
     else:
         assert looks == [None] * len(looks)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_of_several_classes_each_has_odds_of_its_own(members):
+    predictor = warm(2, members=members, multilabel=True)
+    study = Study("a", {"image": picture()}, REPORT)
+    for name in (DARK, BRIGHT):
+        found = explain(predictor, study, name)
+        p = found.prediction.scores[name]
+        assert found.odds[0] == pytest.approx(np.log(p / (1 - p)), abs=1e-4)
+        check_sum(found)
+    assert sum(found.prediction.scores.values()) != pytest.approx(1, abs=0.01)
+    assert explain(predictor, study).class_name == found.prediction.likeliest
 
 
 def test_words_of_a_hugging_face_encoder_sum_to_what_the_report_changes():

@@ -16,9 +16,9 @@ LAYERS = {
     1: "io resample",
     2: "transforms augment models render losses metrics scores outputs fingerprint "
     "tfidf intervals words",
-    3: "checkpoint zoo transfer model_table dataset items survey plan "
+    3: "checkpoint zoo transfer model_table dataset folds items survey plan "
     "plan_file processes train train_state train_log evaluate cross_validation predictor "
-    "plan_text train_card ablate ablation_page audit attribution explain",
+    "plan_text train_card ablate ablation_page audit audit_page attribution explain",
     4: "jobs run_card batch replay convert profile deidentify",
     5: "cli cli_train cli_datasets cli_files cli_audit cli_explain tables extras __main__ __init__",
 }

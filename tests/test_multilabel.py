@@ -17,11 +17,11 @@ from medvision.dataset import (
     is_multilabel,
     read_cases,
     read_images,
-    split_folds,
     write_cases,
 )
 from medvision.errors import CasesError, SpecError
 from medvision.evaluate import evaluate
+from medvision.folds import split_folds
 from medvision.items import Item, class_weights, load_items
 from medvision.losses import BinaryCrossEntropy
 from medvision.models.network import Ensemble

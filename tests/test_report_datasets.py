@@ -15,9 +15,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medvision.cli_datasets import datasets_app
-from medvision.dataset import read_cases, split_folds
+from medvision.dataset import read_cases
 from medvision.errors import CasesError
 from medvision.extras import dataset_builder
+from medvision.folds import split_folds
 from medvision.io import read_volume
 from medvision.report import DEFAULT_SECTIONS, report_for_model, split_sections
 
