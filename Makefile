@@ -2,6 +2,7 @@
 # make test   the checks that CI runs
 # make slow   the tests that take minutes
 # make app    the Streamlit app, on the demo's brain
+# make viewer   the app's viewer again, from its source (apps/viewer)
 # make hippocampus   train and cross-validate the bundled model again (hours)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TEMPLATE := demo/mni152.nii.gz
 
-.PHONY: demo test slow app hippocampus clean
+.PHONY: demo test slow app viewer hippocampus clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +43,10 @@ slow: $(VENV)/.test
 app: $(VENV)/.test
 	test -f $(TEMPLATE) || $(BIN)/medvision datasets mni152 $(TEMPLATE)
 	$(BIN)/medvision app demo
+
+# Needs Node.js; the packages are removed again, so that no wheel holds them.
+viewer:
+	cd apps/viewer && npm ci --no-audit --no-fund && npm run build && rm -rf node_modules
 
 clean:
 	rm -rf $(VENV) demo dist build

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import streamlit as st
+from viewer import mask_layer, show_viewer
 
 from medvision import (
     Box,
@@ -31,7 +32,7 @@ from medvision import (
 from medvision.checkpoint import load_spec
 from medvision.explain import explain
 from medvision.explanation import Explanation
-from medvision.geometry import BOXES
+from medvision.geometry import BOXES, to_world
 from medvision.outputs.explanation import explanation_html, heat_in_words, report_html
 from medvision.prediction import in_percent
 from medvision.render import (
@@ -168,7 +169,7 @@ def choose_report(study: Study, source: Source, text: TextSpec) -> str | None:
 
 
 def show_scan(study: Study, source: Source, prediction: Prediction | None) -> None:
-    """Show three planes, with sliders for where and how to look."""
+    """Show the scan in the viewer, and over it what was found."""
     image = study.image
     about = [
         image.info.modality,
@@ -179,9 +180,21 @@ def show_scan(study: Study, source: Source, prediction: Prediction | None) -> No
     if image.info.spacing_known:
         about.append(" × ".join(f"{mm:.3g}" for mm in image.spacing) + " mm")
     st.subheader(study.case_id)
-    st.caption(" · ".join(filter(None, about)) + " · right side of the patient on the left")
+    st.caption(" · ".join(filter(None, about)))
     for note in image.info.notes:
         st.info(note)
+    layers = []
+    if prediction is not None and prediction.mask is not None:
+        layers.append(mask_layer(prediction, (source, prediction.model, prediction.region)))
+    if not show_viewer(image, source, layers, at_start(study, prediction)):
+        show_slices(study, source, prediction)
+
+
+@st.fragment
+def show_slices(study: Study, source: Source, prediction: Prediction | None) -> None:
+    """Show three planes as pictures, for a browser without WebGL."""
+    image = study.image
+    st.caption("Slices as pictures: this browser has no WebGL 2. Right side of the patient: left.")
     center, window = looking_at(study, source, prediction), choose_window(image)
     mask = prediction.mask if prediction else None
     hidden = mask is not None and not st.checkbox("Show the mask", value=True)
@@ -195,6 +208,13 @@ def show_scan(study: Study, source: Source, prediction: Prediction | None) -> No
     )
     for column, panel in zip(st.columns(len(panels)), panels, strict=True):
         column.image(panel, width="stretch" if len(panels) > 1 else "content")
+
+
+def at_start(study: Study, prediction: Prediction | None) -> list[float]:
+    """Return the place in RAS mm to look at first: the middle of what was found, or of the scan."""
+    upright = study.image.reoriented("RAS")
+    mask, region = (prediction.mask, prediction.region) if prediction else (None, None)
+    return [float(v) for v in to_world(upright.affine, focus_of(study.image, mask, region))]
 
 
 def looking_at(study: Study, source: Source, prediction: Prediction | None) -> tuple[int, int, int]:

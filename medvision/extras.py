@@ -42,14 +42,22 @@ def run_app(folder: Path, port: int) -> int:
     require_extra("streamlit", "app", "The app")
     if not folder.is_dir():
         raise SeriesError(f"No such folder: {folder}.")
-    page = shipped_folder("apps") / "medvision_app.py"
+    page = shipped_folder("apps") / "server.py"
     settings = {
         "server.address": "127.0.0.1",
         "server.port": str(port),
+        "server.enableCORS": "true",
+        "server.enableXsrfProtection": "true",
+        "server.enableStaticServing": "false",
+        "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        "theme.base": "dark",
+        "theme.primaryColor": "#f5b840",
     }
     options = [f"--{key}={value}" for key, value in settings.items()]
+    options += [f"--server.allowedHosts={host}" for host in ("127.0.0.1", "localhost")]
     command = [sys.executable, "-m", "streamlit", "run", str(page), *options]
     environment = {**os.environ, "MEDVISION_ROOT": str(folder.resolve())}
     return subprocess.run(command, env=environment, check=False).returncode
