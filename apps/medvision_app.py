@@ -47,9 +47,10 @@ from medvision.render import (
 from medvision.spec import BETWEEN
 from medvision.text_spec import TextSpec
 from medvision.volume import Volume, Window
-from medvision.zoo import bundled_models
+from medvision.zoo import all_models
 
 ROOT = Path(os.environ.get("MEDVISION_ROOT", "."))
+OWN = [Path(one) for one in os.environ.get("MEDVISION_MODELS", "").split(os.pathsep) if one]
 Source: TypeAlias = tuple[str, str, float]  # study, series, time stamp
 WHOLE, TYPED = "the whole scan", "a box that I type"
 
@@ -57,15 +58,15 @@ WHOLE, TYPED = "the whole scan", "a box that I type"
 class Answer(NamedTuple):
     """What a model said, and of what."""
 
-    model: str
+    model: Path
     study: Study  # with the report that was given
     box: Box | None
     prediction: Prediction
 
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=2)
-def predictor_for(model: str) -> Predictor:
-    """Load a model once for all visitors."""
+def predictor_for(model: Path) -> Predictor:
+    """Load the model in a folder once for all visitors."""
     return load_predictor(model)
 
 
@@ -128,10 +129,10 @@ def analyse(study: Study, source: Source) -> Answer | None:
     """Let the user run a model; returns the result for this scan, when there is one."""
     side = st.sidebar
     side.header("Analyze")
-    models = bundled_models()
-    model = side.selectbox("Model", list(models), key="model")
+    models = all_models(OWN)
+    model = models[side.selectbox("Model", list(models), key="model")]
     with side.expander("About this model"):
-        st.markdown((models[model] / "card.md").read_text(encoding="utf-8"))
+        st.markdown((model / "card.md").read_text(encoding="utf-8"))
     where = side.selectbox(
         "Look at",
         [WHOLE, *BOXES, TYPED] if study.image.info.spacing_known else [WHOLE],
@@ -145,14 +146,14 @@ def analyse(study: Study, source: Source) -> Answer | None:
         )
     elif where != WHOLE:
         box = parse_box(where)
-    text = load_spec(models[model]).text
+    text = load_spec(model).text
     if text is not None:
         study = replace(study, report=choose_report(study, source, text))
     key = (source, model, str(box), study.report)
     results: dict[object, Answer] = st.session_state.setdefault("results", {})
     if side.button("Run", type="primary", width="stretch"):
         predictor = predictor_for(model)
-        with st.spinner(f"Running {model} on {predictor.device} …"):
+        with st.spinner(f"Running {model.name} on {predictor.device} …"):
             results[key] = Answer(model, study, box, predictor.predict(study, box))
         st.session_state["center"] = None  # look at what was found
     return results.get(key)

@@ -171,16 +171,25 @@ def replay(
 def start_app(
     folder: Annotated[Path, typer.Argument(help="Folder of scans to browse.")] = Path("."),
     port: Annotated[int, typer.Option()] = 8501,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A model folder, or a folder of such, to choose from beside the bundled ones. "
+            "May be given more than once."
+        ),
+    ] = None,
 ) -> None:
     """Open the Streamlit app on this machine's address only.
 
-    Example:
+    Examples:
 
       medvision app scans/
+
+      medvision app scans/ --model runs/mine/model
     """
     from medvision.extras import run_app
 
-    raise typer.Exit(run_app(folder, port))
+    raise typer.Exit(run_app(folder, port, model or ()))
 
 
 def command() -> list[str]:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -37,8 +38,14 @@ def dataset_builder(name: str) -> ModuleType:
     return module
 
 
-def run_app(folder: Path, port: int) -> int:
-    """Start the app and wait for it; returns its exit code."""
+def run_app(folder: Path, port: int, models: Sequence[Path] = ()) -> int:
+    """Start the app and wait for it; returns its exit code.
+
+    Raises
+    ------
+    SeriesError, SpecError
+        When the folder is not there, or one of `models` is no model.
+    """
     require_extra("streamlit", "app", "The app")
     if not folder.is_dir():
         raise SeriesError(f"No such folder: {folder}.")
@@ -59,5 +66,12 @@ def run_app(folder: Path, port: int) -> int:
     options = [f"--{key}={value}" for key, value in settings.items()]
     options += [f"--server.allowedHosts={host}" for host in ("127.0.0.1", "localhost")]
     command = [sys.executable, "-m", "streamlit", "run", str(page), *options]
-    environment = {**os.environ, "MEDVISION_ROOT": str(folder.resolve())}
+    from medvision.zoo import all_models  # slow to import, and only needed here
+
+    all_models(models)  # tells of what is no model, before a page is open
+    environment = {
+        **os.environ,
+        "MEDVISION_ROOT": str(folder.resolve()),
+        "MEDVISION_MODELS": os.pathsep.join(str(one.resolve()) for one in models),
+    }
     return subprocess.run(command, env=environment, check=False).returncode

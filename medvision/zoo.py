@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from medvision.checkpoint import SPEC, load_spec
@@ -15,6 +16,32 @@ def bundled_models() -> dict[str, Path]:
     folders = sorted(spec.parent for spec in BUNDLED.glob(f"*/{SPEC}"))
     folders.sort(key=lambda folder: load_spec(folder).task != "segmentation")
     return {folder.name: folder for folder in folders}
+
+
+def all_models(folders: Iterable[Path] = ()) -> dict[str, Path]:
+    """Return the bundled models and those in some folders, name → folder.
+
+    Each folder is a model, or holds some. A model whose name is taken is called by the folder it
+    lies in, too.
+
+    Raises
+    ------
+    SpecError
+        When one of the folders is no model, and holds none.
+    """
+    found = bundled_models()
+    for top in folders:
+        here = [top] if (top / SPEC).is_file() else sorted(s.parent for s in top.glob(f"*/{SPEC}"))
+        if not here:
+            raise SpecError(f"{top} is no model folder, and holds none: no {SPEC} in it.")
+        for folder in here:
+            if folder.resolve() in {one.resolve() for one in found.values()}:
+                continue
+            parts, depth = folder.resolve().parts, 1
+            while (name := "/".join(parts[-depth:])) in found:
+                depth += 1
+            found[name] = folder
+    return found
 
 
 def find_model(model: str | Path) -> Path:

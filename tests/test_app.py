@@ -1,14 +1,5 @@
-"""The app, headless and in a real browser."""
+"""The app, headless: what each state of the page says."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,33 +8,13 @@ from hippocampus_data import template
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from toy_classifier import Brightness, probability, write_classifier, write_picture
-from toy_fusion import BRIGHT, DARK, REPORT, TEXT, spec_of, write_toy
+from toy_fusion import BRIGHT, DARK, REPORT, write_films
 
 from medvision.fingerprint import FORCED
 from medvision.outputs.nifti import save_nifti
 from medvision.volume import Volume
 
 PAGE = Path(__file__).parents[1] / "apps" / "medvision_app.py"
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-PORT = {"medvision": "port", "streamlit": "server.port"}  # option of each command
-CLASSIFIER_PAGE = """
-import runpy, sys
-from pathlib import Path
-sys.path.insert(0, "{tests}")
-import medvision.checkpoint, medvision.zoo, toy_classifier
-medvision.zoo.BUNDLED = Path("{folder}") / "models"
-medvision.checkpoint.build_model = lambda spec: toy_classifier.Brightness()
-runpy.run_path("{app}")
-"""
-FUSION_PAGE = """
-import runpy
-from pathlib import Path
-import medvision.zoo
-medvision.zoo.BUNDLED = Path("{folder}") / "models"
-runpy.run_path("{app}")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +25,18 @@ def scans(tmp_path_factory):
     return folder
 
 
+def open_page(monkeypatch, root, pictures=False):
+    """Run the page on a folder; with `pictures` as for a browser without WebGL."""
+    monkeypatch.setenv("MEDVISION_ROOT", str(root))
+    monkeypatch.delenv("MEDVISION_MODELS", raising=False)
+    page = AppTest.from_file(str(PAGE), default_timeout=120)
+    page.session_state["pictures"] = pictures
+    return page.run()
+
+
 @pytest.fixture
 def page(scans, monkeypatch):
-    monkeypatch.setenv("MEDVISION_ROOT", str(scans))
-    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+    return open_page(monkeypatch, scans, pictures=True)
 
 
 def test_a_model_runs_and_its_result_is_shown(page):
@@ -89,8 +68,7 @@ def classifier_page(tmp_path, monkeypatch):
     save_nifti(Volume(np.full((1, 9, 9, 9), 9, np.uint8), np.eye(4)), pictures / "d_scan.nii")
     monkeypatch.setattr("medvision.zoo.BUNDLED", models)
     monkeypatch.setattr("medvision.checkpoint.build_model", lambda spec: Brightness())
-    monkeypatch.setenv("MEDVISION_ROOT", str(pictures))
-    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+    return open_page(monkeypatch, pictures, pictures=True)
 
 
 def downloads_of(page):
@@ -150,21 +128,10 @@ def test_a_classified_scan_keeps_its_sliders_and_letters(classifier_page):
     assert not page.exception
 
 
-def write_films(folder):
-    """Write a model that reads reports, and films, of which one has a report."""
-    write_toy(folder / "models" / "reader", spec_of(2, TEXT, name="reader"))
-    films = folder / "films"
-    write_picture(films / "a.png", 80, (40, 40))
-    (films / "a.txt").write_text(REPORT)
-    write_picture(films / "b.png", 30, (40, 40))
-    return films
-
-
 @pytest.fixture
 def fusion_page(tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDVISION_ROOT", str(write_films(tmp_path)))
     monkeypatch.setattr("medvision.zoo.BUNDLED", tmp_path / "models")
-    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+    return open_page(monkeypatch, write_films(tmp_path))
 
 
 def press(page, label):
@@ -222,120 +189,11 @@ def test_an_answer_is_explained_in_image_and_words(fusion_page):
 
 def test_a_broken_scan_is_told_in_words(tmp_path, monkeypatch):
     (tmp_path / "bad.nii").write_text("no image")
-    monkeypatch.setenv("MEDVISION_ROOT", str(tmp_path))
-    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    page = open_page(monkeypatch, tmp_path)
     assert not page.exception
     assert "bad.nii is not a readable NIfTI file" in page.error[0].value
 
 
 def test_an_empty_folder_is_told_in_words(tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDVISION_ROOT", str(tmp_path))
-    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    page = open_page(monkeypatch, tmp_path)
     assert "No scan in" in page.error[0].value
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-@contextmanager
-def serving(command, **environment):
-    """Run a server until the block ends; yields its address."""
-    port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "-m", *command, f"--{PORT[command[0]]}={port}"],
-        env={**os.environ, "STREAMLIT_SERVER_HEADLESS": "true", **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            for _ in range(120):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2)
-                    break
-                except OSError:
-                    time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)
-
-
-@contextmanager
-def browsing(address):
-    """Open a page in a browser until the block ends."""
-    if CHROMIUM is None:
-        pytest.skip("needs a Chromium browser")
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra test)")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-        tab.goto(address)
-        yield tab
-        browser.close()
-
-
-def test_a_person_runs_a_classifier_in_a_browser(tmp_path):
-    write_classifier(tmp_path / "models" / "toy")
-    write_picture(tmp_path / "pictures" / "gray.png", 140)
-    page = tmp_path / "page.py"
-    page.write_text(CLASSIFIER_PAGE.format(tests=Path(__file__).parent, folder=tmp_path, app=PAGE))
-    root = str(tmp_path / "pictures")
-    with (
-        serving(["streamlit", "run", str(page)], MEDVISION_ROOT=root) as address,
-        browsing(address) as tab,
-    ):
-        tab.get_by_role("button", name="Run").click(timeout=120_000)
-        tab.get_by_text(f"Likeliest class, {probability(140):.1%}").wait_for(timeout=120_000)
-        assert tab.locator("[data-testid=stImage] img").count() == 1
-        with tab.expect_download() as download:
-            tab.get_by_text("Picture (PNG)").click()
-        assert download.value.suggested_filename == "gray.png"
-        with Image.open(download.value.path()) as picture:
-            assert picture.width > 400
-        tab.screenshot(path=os.environ.get("MEDVISION_SCREENSHOT", str(tmp_path / "page.png")))
-
-
-def test_a_person_has_an_answer_explained_in_a_browser(tmp_path):
-    films, page = write_films(tmp_path), tmp_path / "page.py"
-    page.write_text(FUSION_PAGE.format(folder=tmp_path, app=PAGE))
-    with (
-        serving(["streamlit", "run", str(page)], MEDVISION_ROOT=str(films)) as address,
-        browsing(address) as tab,
-    ):
-        report = tab.get_by_label("Radiology report")
-        report.fill("INDICATION: fever, pneumonia?", timeout=120_000)
-        report.press("Control+Enter")
-        tab.get_by_role("button", name="Run").click()
-        tab.get_by_role("button", name="Explain").click(timeout=120_000)
-        word = tab.locator("[data-testid=stHtml] span", has_text="fever").last
-        word.wait_for(timeout=120_000)
-        color = word.evaluate("one => getComputedStyle(one).backgroundColor")
-        assert color.startswith("rgba(")
-        assert not color.endswith(" 0)")
-        assert tab.locator("[data-testid=stHtml]").get_by_text("hidden", exact=True).count() == 1
-        assert tab.locator("[data-testid=stImage] img").count() == 3  # the film, twice more
-        tab.screenshot(
-            path=os.environ.get("MEDVISION_SCREENSHOT", str(tmp_path / "page.png")), full_page=True
-        )
-        with tab.expect_download() as download:
-            tab.get_by_text("Explanation (HTML)").click()
-        assert download.value.suggested_filename == "a_explained.html"
-        assert "fever" in Path(download.value.path()).read_text(encoding="utf-8")
-
-
-def test_a_person_runs_the_model_in_a_browser(scans, tmp_path):
-    with serving(["medvision", "app", str(scans)]) as address, browsing(address) as tab:
-        tab.get_by_role("button", name="Run").click(timeout=120_000)
-        tab.get_by_text("Mask (NIfTI)").wait_for(timeout=120_000)
-        pictures = tab.locator("[data-testid=stImage] img")
-        assert pictures.count() == 3
-        shown = pictures.nth(0).screenshot(path=str(tmp_path / "axial.png"))
-        tab.screenshot(path=os.environ.get("MEDVISION_SCREENSHOT", str(tmp_path / "page.png")))
-        with tab.expect_download() as download:
-            tab.get_by_text("Mask (NIfTI)").click()
-        assert download.value.suggested_filename == "brain.nii.gz"
-    pixels = np.asarray(Image.open(BytesIO(shown)).convert("RGB")).astype(int)
-    assert (np.ptp(pixels, axis=-1) > 40).mean() > 0.001  # the colored mask is on the page

@@ -65,11 +65,15 @@ def test_the_wheel_holds_the_model_the_page_and_the_builders(wheel):
         "medvision/py.typed",
         "medvision/weights/hippocampus/card.md",
         "medvision/_apps/medvision_app.py",
+        "medvision/_apps/server.py",
+        "medvision/_apps/viewer/built/viewer.js",
+        "medvision/_apps/viewer/built/LICENSES.txt",
         "medvision/_datasets/msd.py",
     ):
         assert name in names
     assert not [n for n in names if n.startswith(("tests/", "apps/", "datasets/", "runs/"))]
-    assert wheel.stat().st_size < 20e6
+    assert not [n for n in names if "node_modules" in n]
+    assert wheel.stat().st_size < 21e6
 
 
 def test_predict_works_in_an_empty_folder(installed, tmp_path):

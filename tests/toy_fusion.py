@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from toy_classifier import write_picture
 
 from medvision.checkpoint import save_model
 from medvision.models import build_model
@@ -61,6 +62,16 @@ def build_toy(spec: ModelSpec, seed: int = 0) -> nn.Module:
             member.head.weight.data = torch.tensor([[-3.0, 0.0], [3.0, 0.0]])
             nn.init.zeros_(member.head.bias)
     return model
+
+
+def write_films(folder: Path) -> Path:
+    """Write a model that reads reports, and films, of which one has a report; returns these."""
+    write_toy(folder / "models" / "reader", spec_of(2, TEXT, name="reader"))
+    films = folder / "films"
+    write_picture(films / "a.png", 80, (40, 40))
+    (films / "a.txt").write_text(REPORT)
+    write_picture(films / "b.png", 30, (40, 40))
+    return films
 
 
 def write_toy(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
