@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from medvision.audit import no, yes_or_no
 from medvision.dataset import Case, read_cases, read_images
-from medvision.errors import CasesError
+from medvision.errors import CasesError, SpecError
 from medvision.files import atomic_path
 from medvision.folds import split_folds
 from medvision.plan_file import Plan
 from medvision.predictor import Predictor, load_predictor
-from medvision.progress import track
+from medvision.progress import announce, track
 from medvision.report import report_for_model
 from medvision.spec import ModelSpec, names_of
 from medvision.tfidf import TextBaseline
@@ -57,6 +57,8 @@ class Ablation:
         What `BOTH` says of the same cases when their reports are missing.
     left_out : int
         Cases without a report that the model may read.
+    seeds : tuple of int
+        Of the trainings.
     multilabel : bool
         Whether a case may have several classes, whose probabilities are then each by itself.
     """
@@ -68,6 +70,7 @@ class Ablation:
     scores: Mapping[str, list[Shares]]
     without: list[Shares]
     left_out: int
+    seeds: tuple[int, ...]
     multilabel: bool = False
 
     @property
@@ -120,29 +123,33 @@ def ablate(
         Where there is no split ``test``.
     device : str
     show : bool
+        Say which training runs, with progress bars.
 
     Raises
     ------
+    SpecError
+        When the plan is none of a classification that reads reports.
     CasesError
-        When the plan reads no reports, or no case has one.
+        When no case has a report.
     """
     spec = plan.spec
-    if spec.text is None or spec.task != "classification":
-        raise CasesError("The comparison is for classifications that read reports (plan --fuse …).")
+    check_plan(plan, "The plan", cases_path)
     every = read_cases(cases_path, (), "classification")
     cases = [case for case in every if seen_of(case, spec)]
     splits = parts_of(cases, folds, spec.multilabel)
     judged = [case for _, _, test in splits for case in test]
     scores: dict[str, list[Shares]] = {name: [] for name in (*DROPOUTS, TFIDF)}
     without = []
+    total, done = len(seeds) * len(DROPOUTS) * len(splits), 0
     for seed in seeds:
         for name in DROPOUTS:
-            found = [
-                answers(
-                    name, seed, part, plan, out / slug(name) / f"seed_{seed}_{number}", device, show
-                )
-                for number, part in enumerate(splits)
-            ]
+            found = []
+            for number, part in enumerate(splits):
+                done += 1
+                fold = f", fold {number}" if len(splits) > 1 else ""
+                title = f"Training {done} of {total}: {name}, seed {seed}{fold}"
+                folder = out / slug(name) / f"seed_{seed}_{number}"
+                found.append(answers(name, seed, part, plan, folder, device, show, title))
             scores[name].append(np.concatenate([said for said, _ in found]))
             if name == BOTH:
                 without.append(np.concatenate([image for _, image in found]))
@@ -155,8 +162,19 @@ def ablate(
         scores,
         without,
         len(every) - len(cases),
+        tuple(seeds),
         spec.multilabel,
     )
+
+
+def check_plan(plan: Plan, name: str, cases_path: Path) -> None:
+    """Raise `SpecError` unless a plan, called `name`, is of a classification that reads reports."""
+    if plan.spec.text is None or plan.spec.task != "classification":
+        lacks = "segments" if plan.spec.task == "segmentation" else "reads no reports"
+        raise SpecError(
+            f"{name} {lacks}, and compared are classifications that read reports. Make one: "
+            f"medvision plan {cases_path} --fuse gated --out plan.json"
+        )
 
 
 def truth_of(cases: Sequence[Case], spec: ModelSpec) -> NDArray[np.int64]:
@@ -205,14 +223,25 @@ def shuffled(cases: Sequence[Case], seed: int) -> list[Case]:
 
 
 def answers(
-    name: str, seed: int, part: Part, plan: Plan, out: Path, device: str, show: bool
+    name: str,
+    seed: int,
+    part: Part,
+    plan: Plan,
+    out: Path,
+    device: str,
+    show: bool,
+    title: str,
 ) -> tuple[Shares, Shares]:
-    """Train a variant, and return what it says of the cases to judge, and what of images alone."""
+    """Return what a variant says of the cases to judge, and what of images alone.
+
+    It is trained first, unless it was; then its title is announced.
+    """
     train_cases, val, test = part
     if name == SHUFFLED:
         train_cases, val, test = (shuffled(cases, seed) for cases in part)
     path, names = out / ANSWERS, plan.spec.class_names
     if not path.exists():
+        announce(title, show)
         spec = variant(plan.spec, name)
         config = replace(plan.train, seed=seed, keep=plan.train.keep if val else "last")
         run = train(train_cases, val, spec, config, out, device, resume=True, show=show)

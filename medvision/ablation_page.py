@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,39 @@ from medvision.metrics import auc, auprc, brier, ece
 PAGE = "ablation.md"
 SHARES_MISSING = np.linspace(0, 1, 11)
 DRAWN = 20  # ways to choose whose reports are missing
+SAYS: Mapping[tuple[str, str], tuple[str, str, str]] = {  # of a − b: surely more, unsure, less
+    (BOTH, IMAGE): (
+        "The report surely adds to the image",
+        "The report does not surely add to the image",
+        "Image and report are surely worse than the image alone",
+    ),
+    (BOTH, TEXT): (
+        "The image surely adds to the report",
+        "The image does not surely add to the report",
+        "Image and report are surely worse than the report alone",
+    ),
+    (BOTH, SHUFFLED): (
+        "A case's own report is surely better than another's",
+        "A case's own report is not surely better than another's",
+        "Another's report is surely better than the case's own, which should not be",
+    ),
+    (SHUFFLED, IMAGE): (
+        "With another's report the model is surely better than with the image only: it gains by "
+        "something else than what the report says",
+        "With another's report the model falls back to the image only, as far as can be told",
+        "With another's report the model is surely worse than with the image only: it does not "
+        "fall back, and what reports add is not all that the comparison shows",
+    ),
+    (BOTH, TFIDF): (
+        "Image and report are surely better than counting words (TF-IDF)",
+        "Image and report are not surely better than counting words (TF-IDF)",
+        "Counting words (TF-IDF) is surely better than image and report",
+    ),
+}
+ONE_SEED = (
+    "Only one seed was run: it cannot tell these differences apart from chance of training, which "
+    "other seeds would show."
+)
 
 
 def ablation_page(found: Ablation) -> str:
@@ -23,8 +56,10 @@ def ablation_page(found: Ablation) -> str:
         "",
         f"{len(found.truth)} cases of {len(set(found.groups))} patients, each judged by networks "
         f"that did not train on it; {found.left_out} without a report that may be read take no "
-        "part. All variants are the same network with the same settings; AUROC is that of the mean "
-        "of the seeds' probabilities, with a 95 % interval over patients.",
+        f"part. All variants are the same network with the same settings, trained with "
+        f"{seeds_of(found)}; AUROC is that of the mean of the seeds' probabilities, with a 95 % "
+        "interval over patients, each by itself: of twenty differences that are none, about one "
+        "looks sure.",
         "",
     ]
     if not found.multilabel:
@@ -47,8 +82,11 @@ def ablation_page(found: Ablation) -> str:
 
 
 def question_lines(found: Ablation) -> list[str]:
-    """Return what is said of classes of which a case has one."""
-    lines = [
+    """Return what is said of classes of which a case has one: first what follows from it."""
+    gains = {pair: difference(found, *pair) for pair in SAYS}
+    lines = [f"- {one}" for one in conclusions(found, gains)]
+    lines += [
+        "",
         "| what the model sees | AUROC | each seed | AUPRC | Brier | ECE |",
         "|---|---:|---:|---:|---:|---:|",
     ]
@@ -58,9 +96,7 @@ def question_lines(found: Ablation) -> list[str]:
         "| difference in AUROC | | p |",
         "|---|---:|---:|",
     ]
-    for other in (IMAGE, TEXT, SHUFFLED, TFIDF):
-        gain = difference(found, BOTH, other)
-        lines.append(f"| {BOTH} − {other} | {signed(gain)} | {gain.p:.3f} |")
+    lines += [f"| {a} − {b} | {signed(gain)} | {gain.p:.3f} |" for (a, b), gain in gains.items()]
     curve = missing_curve(found)
     lines += [
         "",
@@ -71,10 +107,14 @@ def question_lines(found: Ablation) -> list[str]:
         "|---|" + "---:|" * len(curve),
         f"| {BOTH} |" + "".join(f" {area:.3f} |" for area in curve),
         "",
-        conclusion(found),
-        "",
     ]
     return lines
+
+
+def seeds_of(found: Ablation) -> str:
+    """Return which seeds were run."""
+    numbers = ", ".join(map(str, found.seeds))
+    return f"seed{'s' if len(found.seeds) > 1 else ''} {numbers}"
 
 
 def mean_scores(found: Ablation, name: str) -> NDArray[np.float64]:
@@ -122,13 +162,14 @@ def area_without(found: Ablation, orders: Sequence[NDArray[np.intp]], missing: i
     return float(np.mean(areas))
 
 
-def conclusion(found: Ablation) -> str:
-    """Return in one sentence what the comparison says."""
-    over_image, over_text = (difference(found, BOTH, other) for other in (IMAGE, TEXT))
-    if over_image.low > 0 and over_text.low > 0:
-        return "Both image and report add to what the other says."
-    if over_image.low > 0:
-        return "The report adds to the image; the image does not surely add to the report."
-    if over_text.low > 0:
-        return "The image adds to the report; the report does not surely add to the image."
-    return "Neither surely adds to the other."
+def conclusions(found: Ablation, gains: Mapping[tuple[str, str], Interval]) -> list[str]:
+    """Return what the differences say, a sentence each; sure is one whose interval excludes 0."""
+    said = []
+    for (a, b), gain in gains.items():
+        more, unsure, less = SAYS[a, b]
+        if not (np.isfinite(gain.low) and np.isfinite(gain.high)):
+            said.append(f"{a.capitalize()} and {b} cannot be compared on these cases.")
+            continue
+        words = more if gain.low > 0 else less if gain.high < 0 else unsure
+        said.append(f"{words}: {signed(gain)}.")
+    return said + ([ONE_SEED] if len(found.seeds) < 2 else [])

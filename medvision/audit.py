@@ -79,11 +79,18 @@ class Audit:
     together: SectionAudit | None  # what a model sees, in all cases; None for one of these
     words: tuple[tuple[str, TellingWord], ...]  # with their section
     findings: tuple[Finding, ...]
+    seen: tuple[str, ...]  # sections that a model is to see
+    question: str = ""  # "a: " where it asks for one class, a, of several
 
     @property
     def rows(self) -> list[SectionAudit]:
         """Each section, and what is seen together."""
         return [*self.sections, *([self.together] if self.together else [])]
+
+    @property
+    def readable(self) -> list[str]:
+        """Sections that a model is to see, and that some report has."""
+        return [one.section for one in self.sections if one.section in self.seen]
 
     def concerning(self, sections: Sequence[str]) -> list[Finding]:
         """Return the findings on some sections, and those on whole reports."""
@@ -96,8 +103,8 @@ class Audit:
     def notes(self, sections: Sequence[str]) -> list[str]:
         """Return sentences for a model card: what these sections tell, and what was found."""
         told = [
-            f"The text of {one.section} alone ({one.cases} of {self.cases} cases) tells the "
-            f"classes with an AUC of {one.auc} out of fold."
+            f"{self.question}The text of {one.section} alone ({one.cases} of {self.cases} cases) "
+            f"tells the classes with an AUC of {one.auc} out of fold."
             for one in self.rows
             if within(one.section, sections) and one.auc
         ]
@@ -182,6 +189,7 @@ def audit(
         together,
         tuple(words),
         tuple(sorted(findings, key=lambda found: not found.stops)),
+        tuple(seen),
     )
 
 
@@ -194,14 +202,17 @@ def audit_classes(
 ) -> list[Audit]:
     """Look once, or with `multilabel` class by class: each is a question of its own.
 
-    Arguments and errors as of `audit`.
+    Findings on sections then begin with their class. Arguments and errors as of `audit`.
     """
     if not multilabel:
         return [audit(cases, class_names, masked, seen=seen)]
     refuse(strange_labels(cases, class_names, multilabel))
-    return [
-        audit(yes_or_no(cases, name), (no(name), name), masked, seen=seen) for name in class_names
-    ]
+    found = []
+    for name in class_names:
+        one = audit(yes_or_no(cases, name), (no(name), name), masked, seen=seen)
+        told = [replace(f, text=f"{name}: {f.text}") if f.section else f for f in one.findings]
+        found.append(replace(one, findings=tuple(told), question=f"{name}: "))
+    return found
 
 
 def yes_or_no(cases: Sequence[Case], name: str) -> list[Case]:

@@ -52,8 +52,9 @@ def audit(
     """Look for the answer in the reports, before a model is trained on them.
 
     Tells how well the text of each section alone predicts the label, which words do, and which
-    reports are copies. Exits with 1 when a training on these sections would stop. Where an image
-    may have several classes (labels such as a|b, or none), each class is audited by itself.
+    reports are copies. Exits with 1 when a training on these sections would stop, or when no report
+    has any of them. Where an image may have several classes (labels such as a|b, or none), each
+    class is audited by itself.
 
     Examples:
 
@@ -64,6 +65,7 @@ def audit(
       medvision audit cases.csv --sections note --out audit.md
     """
     from medvision.audit import audit_classes
+    from medvision.audit_page import passes, verdict
     from medvision.dataset import classes_of, is_multilabel, read_cases, task_of
     from medvision.report import DEFAULT_SECTIONS
     from medvision.text_spec import TextSpec
@@ -80,10 +82,13 @@ def audit(
     found = audit_classes(table, names, several, tuple(mask or ()), asked)
     if out is not None:
         write_audit(found, out)
+    for one in found:
+        if not (quiet and passes(one)):
+            typer.echo(verdict(one), err=quiet)
     if not quiet:
-        for one in found:
-            print_audit(one, asked)
-    raise typer.Exit(int(any(one.stopping(asked) for one in found)))
+        for number, one in enumerate(found):
+            print_audit(one, first=number == 0)
+    raise typer.Exit(int(not all(passes(one) for one in found)))
 
 
 def write_audit(found: Sequence[Audit], out: Path) -> None:
@@ -91,37 +96,43 @@ def write_audit(found: Sequence[Audit], out: Path) -> None:
     import json
     from dataclasses import asdict
 
-    from medvision.audit_page import audit_page
+    from medvision.audit_page import audit_page, verdict
     from medvision.files import write_text
 
     if out.suffix == ".json":
-        every = [asdict(one) for one in found]
+        every = [{"verdict": verdict(one), **asdict(one)} for one in found]
         data = every[0] if len(every) == 1 else every
         write_text(out, json.dumps(data, indent=2, allow_nan=False) + "\n")
     else:
         write_text(out, "\n".join(audit_page(one) for one in found))
 
 
-def print_audit(found: Audit, asked: Sequence[str]) -> None:
-    """Print a row a section and a row a word, what was found, and what it means for a training."""
+def print_audit(found: Audit, first: bool = True) -> None:
+    """Print a row a section and a row a word, and what was found.
+
+    What concerns every class alike is printed with the `first` alone.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from medvision.audit_page import SECTIONS_LEGEND, WORDS_LEGEND, about, hint, kind_of
+
     console = Console()
-    about = f"{escape(' or '.join(found.class_names))}: " if found.class_names else ""
-    title = f"{about}{found.cases} cases of {found.groups} patients, {found.reports} with a report"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    classes = f"{' or '.join(found.class_names)}: " if found.class_names else ""
+    table = Table(title=escape(f"{classes}{about(found)}"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("section")
     for name in ("cases", *(f"of {escape(name)}" for name in found.class_names)):
         table.add_column(name, justify="right")
-    table.add_column("AUC of its text alone (95 %)", justify="right")
+    table.add_column("AUC (95 %)", justify="right", no_wrap=True)
     for one in found.rows:
         shares = (f"{share:.0%}" for share in one.share)
         area = str(one.auc) if one.auc else "–"
         table.add_row(one.section, str(one.cases), *shares, area)
     console.print(table)
+    if first:
+        console.print(SECTIONS_LEGEND, markup=False, highlight=False)
     if found.words:
         table = Table(title="Words that tell", title_justify="left", box=SIMPLE_HEAD)
         for name in ("section", "word", "class"):
@@ -133,15 +144,13 @@ def print_audit(found: Audit, asked: Sequence[str]) -> None:
             figures = (f"{word.auc:.2f}", f"{word.share_in:.0%}", f"{word.share_out:.0%}")
             table.add_row(*texts, *figures)
         console.print(table)
+        console.print(WORDS_LEGEND, markup=False, highlight=False)
     for one_found in found.findings:
-        color = "red" if one_found.stops else "yellow"
-        said = f"[{color}]{'stops' if one_found.stops else 'note'}[/] {escape(one_found.text)}"
+        if first or one_found.section:
+            kind = kind_of(one_found, found)
+            color = "red" if kind == "stops" else "yellow"
+            said = f"[{color}]{kind}[/] {escape(one_found.text)}"
+            console.print(said, highlight=False, soft_wrap=True)
+    if hint(found):
+        said = f"[yellow]note[/] {escape(hint(found))}"
         console.print(said, highlight=False, soft_wrap=True)
-    there = [one.section for one in found.sections]
-    if not set(asked) & set(there):
-        verdict = f"no report has these sections; found: {', '.join(there)} (--sections)"
-    else:
-        stops = len(found.stopping(asked))
-        verdict = f"stopped by {stops} of the above" if stops else "nothing would stop it"
-    said = f"A training on {', '.join(asked)}: {verdict}."
-    console.print(said, markup=False, highlight=False, soft_wrap=True)

@@ -52,6 +52,7 @@ def explain(
     """
     from dataclasses import replace
 
+    from medvision.errors import SpecError
     from medvision.explain import explain as explain_study
     from medvision.geometry import parse_box
     from medvision.io import read_study
@@ -60,6 +61,11 @@ def explain(
     from medvision.predictor import load_predictor
 
     predictor = load_predictor(model, device)
+    if report and predictor.spec.text is None:
+        raise SpecError(
+            f"{predictor.spec.name} reads no reports: leave out --report, or name a model that was "
+            "trained with them (medvision train --fuse …)."
+        )
     study = read_study(scan, series, inputs=predictor.spec.inputs)
     if report is not None:
         study = replace(study, report=given(report))

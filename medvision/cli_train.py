@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from medvision.plan_file import Plan
+    from medvision.text_spec import TextSpec
 
 Cases = Annotated[
     Path, typer.Argument(help="cases.csv: case_id, image, mask or label, split, group.")
@@ -115,7 +116,20 @@ def plan(
     write_plan(found, out)
     if not quiet:
         print_plan(found)
+        if found.spec.text:
+            typer.echo(f"First: {audit_command(cases, found.spec.text)}")
         typer.echo(f"Next: medvision train {cases} --plan {out} --out runs/{found.spec.name}")
+
+
+def audit_command(cases: Path, text: TextSpec) -> str:
+    """Return the command that audits what a planned model is to read."""
+    from shlex import join
+
+    from medvision.report import DEFAULT_SECTIONS
+
+    sections = () if text.sections == DEFAULT_SECTIONS else ("--sections", ",".join(text.sections))
+    masks = (part for word in text.masked for part in ("--mask", word))
+    return join(["medvision", "audit", str(cases), *sections, *masks])
 
 
 def train(
@@ -306,6 +320,11 @@ def evaluate(
 
       medvision evaluate cases.csv --ablate --plan plan.json --out ablation
     """
+    if ablate and (model or split):
+        raise typer.BadParameter(
+            f"--ablate does not go with {'--model' if model else '--split'}: it trains models of "
+            "its own, and judges them by the rows of split test, or by folds."
+        )
     if ablate == bool(model) or ablate != (plan_file is not None):
         raise typer.BadParameter("give either --model, or --ablate and --plan.")
     if threads:
@@ -332,15 +351,17 @@ def compare(
     cases: Path, plan_file: Path, out: Path, seeds: int, folds: int, device: str, quiet: bool
 ) -> None:
     """Run the comparison of --ablate, and write and print its page."""
-    from medvision.ablate import ablate
+    from medvision.ablate import ablate, check_plan
     from medvision.ablation_page import PAGE, ablation_page
     from medvision.files import write_text
     from medvision.plan_file import read_plan
 
+    plan = read_plan(plan_file)
+    check_plan(plan, str(plan_file), cases)
     found = ablate(
         cases,
         out,
-        read_plan(plan_file),
+        plan,
         seeds=tuple(range(seeds)),
         folds=folds,
         device=device,

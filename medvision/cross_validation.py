@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from medvision.audit import audit_classes
+from medvision.audit_page import verdict
 from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
 from medvision.dataset import (
     classes_of,
@@ -164,6 +165,8 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
 
     Raises
     ------
+    CasesError
+        When there is nothing to read: no report has any of these sections.
     AuditError
         When that should stop a training, and `accept` is False.
     """
@@ -172,6 +175,9 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
     seen, masked = spec.text.sections, spec.text.masked
     names = spec.class_names if spec.task == "classification" else ()
     found = audit_classes(cases, names, spec.multilabel, masked, seen)
+    first = found[0]
+    if not first.readable:
+        raise CasesError(f"{cases_path}: {verdict(replace(first, question=''))}")
     stopping = list(dict.fromkeys(one for each in found for one in each.stopping(seen)))
     if stopping and not accept:
         told = "".join(f"\n  {one.text}" for one in stopping)
@@ -180,7 +186,8 @@ def audit_reports(cases_path: Path, spec: ModelSpec, accept: bool = False) -> li
             "sections (--sections), hide words (--mask), or train all the same "
             "(--accept-findings): the card will say so. More: medvision audit."
         )
-    return list(dict.fromkeys(note for each in found for note in each.notes(seen)))
+    notes = list(dict.fromkeys(note for each in found for note in each.notes(seen)))
+    return [f"{first.reports} reports of {first.cases} cases were audited.", *notes]
 
 
 def keep_plan(what: Plan, out: Path) -> None:

@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from medvision.volume import Volume, same_grid
 REPORTS = ("report", "report_file")  # a report's text, or where it lies
 COLUMNS = ("case_id", "image", "image_*", "mask", "label", *REPORTS, "split", "group")
 TRUTH: Mapping[Task, str] = {"segmentation": "mask", "classification": "label"}
+NEAR = 0.75  # of difflib's ratio, from which on a column's name is a slip of another's
 SPLITS = ("", "train", "val", "test")
 
 
@@ -72,10 +74,14 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
     if missing or strange:
         raise CasesError(
             f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
-            f"{', '.join(strange) or 'none'}. Known: {', '.join(COLUMNS)}."
+            f"{', '.join(with_nearest(strange, columns)) or 'none'}. Known: {', '.join(COLUMNS)}."
         )
-    double = len(set(inputs.values())) < len(inputs) or set(REPORTS) <= set(columns)
-    if len(set(columns)) < len(columns) or double:
+    if set(REPORTS) <= set(columns):
+        raise CasesError(
+            f"{path} has a column report and a column report_file: a report is read from one of "
+            "the two, its text or its path; leave the other out."
+        )
+    if len(set(columns)) < len(columns) or len(set(inputs.values())) < len(inputs):
         raise CasesError(f"{path} has two columns for one thing: {', '.join(columns)}.")
     cases, problems, seen = [], [], set()
     for number, values in rows:
@@ -145,9 +151,12 @@ def task_of(path: Path) -> Task:
     _, columns = read_table(path)
     found = [task for task, column in TRUTH.items() if column in columns]
     if len(found) != 1:
+        strange = [c for c in columns if c not in COLUMNS and c not in image_columns(columns)]
+        meant = [] if found else [one for one in with_nearest(strange, columns) if "(" in one]
         raise CasesError(
             f"{path} has {'a column mask and a column label' if found else 'no mask and no label'}:"
-            f" {'say which is meant (--task)' if found else 'one of the two is the truth'}."
+            f" {'say which is meant (--task)' if found else 'one of the two is the truth'}"
+            f"{'; '.join(['', *meant])}."
         )
     return found[0]
 
@@ -197,6 +206,16 @@ def classes_of(
             f"{', '.join(found)}."
         )
     return names
+
+
+def with_nearest(strange: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return unknown columns, each with the known one that it is nearly called, if it is absent."""
+    absent = [c for c in COLUMNS if c not in (*columns, "image_*")]
+    told = []
+    for name in strange:
+        near = get_close_matches(name.lower(), absent, n=1, cutoff=NEAR) if name else []
+        told.append(f'{name} (did you mean "{near[0]}"?)' if near else name)
+    return told
 
 
 def image_columns(columns: Sequence[str]) -> dict[str, str]:

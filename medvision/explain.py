@@ -56,7 +56,7 @@ def explain(
     The heat is Grad-CAM: the network's map, its channels weighted by the mean slope of the class's
     log odds, where their sum is positive, over its highest value. An ensemble's maps are one map
     with the channels of all. It says where the network looked, not whether it was right, and no
-    more finely than its map; `Prediction.alone` and the gates say how much the image mattered.
+    more finely than its map; what the image says by itself is in `Prediction.alone`.
 
     Parameters
     ----------

@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from medvision.prediction import Prediction
 from medvision.volume import Volume
 
+GATES = (
+    "Gates: how much of each vector, the image's and the report's, is let through to be joined; "
+    "they sum to 1. They are no shares of the evidence: a vector that is let through may say "
+    "nothing, and what is held back may decide."
+)
+
 
 @dataclass(frozen=True)
 class Word:
@@ -69,7 +75,7 @@ class Explanation:
         Log odds of the class with the report's words, and with as many words that say nothing;
         their difference is what the words add together.
     gates : mapping of str to float, optional
-        Shares of ``image`` and ``report`` in the answer (``gated``).
+        How much of the vectors of ``image`` and ``report`` is let through (``gated``); see `GATES`.
     warnings : tuple of str
         Of the prediction, and why the explanation may deserve less trust.
     """

@@ -48,8 +48,10 @@ def read_plan(path: Path) -> Plan:
     Raises
     ------
     SpecError
-        When it is no plan; it names the file and the setting.
+        When it is not there, or no plan; it names the file and the setting.
     """
+    if not path.is_file():
+        raise SpecError(f"No such file: {path}. A plan is written by medvision plan.")
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         return build_dataclass(Plan, data)

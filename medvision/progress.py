@@ -1,11 +1,18 @@
-"""Progress bars on the terminal, through Rich; silent where nobody watches."""
+"""Progress on the terminal: bars, through Rich, and lines; silent where nobody watches."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def announce(what: str, show: bool = True) -> None:
+    """Print a line on standard error, in a terminal and a log alike."""
+    if show:
+        print(what, file=sys.stderr, flush=True)
 
 
 def track(

@@ -5,12 +5,22 @@ Knows nothing of torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medvision.errors import SpecError
 from medvision.report import DEFAULT_SECTIONS, SECTIONS
 
 METHODS = ("late", "concat", "gated", "film", "cross_attention")
+
+
+def check_modality_dropout(shares: Sequence[float]) -> None:
+    """Raise `SpecError` unless these are two shares of the samples: no sample loses both."""
+    if len(shares) != 2 or not all(0 <= one <= 1 for one in shares) or sum(shares) > 1:
+        raise SpecError(
+            "modality_dropout is two shares, without image and without report, each 0 to 1 and "
+            f"together at most 1; found {tuple(shares)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,7 @@ class TextSpec:
             )
         if min(self.max_tokens, self.width, self.layers) < 1 or self.trained_layers < 0:
             raise SpecError(f"max_tokens, width and layers start at 1, trained_layers at 0: {self}")
-        if len(self.modality_dropout) != 2 or not all(0 <= p <= 1 for p in self.modality_dropout):
-            raise SpecError(f"modality_dropout is two shares of 1; found {self.modality_dropout}.")
+        check_modality_dropout(self.modality_dropout)
 
     @property
     def opted_in(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The honest comparison, on phantoms where its answer is known."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 
@@ -21,12 +22,19 @@ from medvision.ablate import (
     shuffled,
     slug,
 )
-from medvision.ablation_page import ablation_page, missing_curve
+from medvision.ablation_page import (
+    ONE_SEED,
+    SAYS,
+    ablation_page,
+    conclusions,
+    difference,
+    missing_curve,
+)
 from medvision.checkpoint import CARD
 from medvision.cli import app
 from medvision.cross_validation import plan_cases, train_folds
 from medvision.dataset import Case, read_cases, write_cases
-from medvision.errors import AuditError, CasesError
+from medvision.errors import AuditError, CasesError, SpecError
 from medvision.explain import explain
 from medvision.extras import dataset_builder
 from medvision.io import read_volume
@@ -125,6 +133,7 @@ def test_the_curve_runs_from_all_reports_to_none():
         {BOTH: [told]},
         [untold],
         0,
+        (0,),
     )
     curve = missing_curve(found)
     assert curve[0] == pytest.approx(auc(truth, told))
@@ -132,28 +141,151 @@ def test_the_curve_runs_from_all_reports_to_none():
     assert all(a > b - 0.03 for a, b in pairwise(curve))
 
 
+def compared(seeds=(0, 1), count=300, **shares):
+    """A comparison whose variants see, of two signs that the label is drawn from, these shares."""
+    rng = np.random.default_rng(5)
+    signs = rng.normal(size=(2, count))  # what image and report hold
+    truth = (signs.sum(axis=0) + rng.normal(0, 0.5, count) > 0).astype(np.int64)
+
+    def said(of_image, of_report):
+        odds = of_image * signs[0] + of_report * signs[1] + rng.normal(0, 0.3, count)
+        share = 1 / (1 + np.exp(-odds))
+        return np.stack([1 - share, share], axis=1)
+
+    seen = {BOTH: (1, 1), IMAGE: (1, 0), TEXT: (0, 1), SHUFFLED: (1, 0), TFIDF: (0, 1)}
+    seen |= {globals()[name]: share for name, share in shares.items()}
+    names = [str(number) for number in range(count)]
+    scores = {name: [said(*share) for _ in seeds] for name, share in seen.items()}
+    return Ablation(("a", "b"), names, names, truth, scores, scores[IMAGE], 0, tuple(seeds))
+
+
+def conclusion(found):
+    """What is concluded, without figures."""
+    said = conclusions(found, {pair: difference(found, *pair) for pair in SAYS})
+    return [line.split(":")[0] for line in said]
+
+
+def test_conclusions_speak_of_image_report_another_s_report_and_words():
+    wanted = [
+        "The report surely adds to the image",
+        "The image surely adds to the report",
+        "A case's own report is surely better than another's",
+        "With another's report the model falls back to the image only, as far as can be told",
+        "Image and report are surely better than counting words (TF-IDF)",
+    ]
+    assert conclusion(compared()) == wanted
+    page = ablation_page(compared(seeds=(0, 3)))
+    lines = [line.split(":")[0] for line in page.splitlines() if line.startswith("- ")]
+    assert lines == [f"- {line}" for line in wanted]
+    assert "trained with seeds 0, 3;" in page
+    assert f"| {SHUFFLED} − {IMAGE} |" in page
+
+
+@pytest.mark.parametrize(
+    ("shares", "line", "says"),
+    [
+        ({"BOTH": (1, 0)}, 0, "The report does not surely add to the image"),
+        ({"BOTH": (0.1, 0)}, 0, "Image and report are surely worse than the image alone"),
+        ({"BOTH": (0, 1)}, 1, "The image does not surely add to the report"),
+        ({"TEXT": (1, 1), "BOTH": (0, 1)}, 1, "Image and report are surely worse than the report"),
+        ({"SHUFFLED": (1, 1)}, 2, "A case's own report is not surely better than another's"),
+        ({"BOTH": (1, 0), "SHUFFLED": (1, 1)}, 2, "Another's report is surely better"),
+        ({"SHUFFLED": (1, 0.5)}, 3, "With another's report the model is surely better than"),
+        ({"SHUFFLED": (0.2, 0)}, 3, "With another's report the model is surely worse than"),
+        ({"TFIDF": (1, 1)}, 4, "Image and report are not surely better than counting words"),
+        ({"BOTH": (1, 0), "TFIDF": (1, 1)}, 4, "Counting words (TF-IDF) is surely better"),
+    ],
+)
+def test_surely_is_said_where_the_interval_excludes_0_alone(shares, line, says):
+    found = compared(**shares)
+    assert conclusion(found)[line].startswith(says)
+    a, b = list(SAYS)[line]
+    gain = difference(found, a, b)
+    sure = gain.low > 0 or gain.high < 0
+    assert sure == ("not surely" not in says and "falls back" not in says)
+    assert ("surely" in says.replace("not surely", "")) == sure
+
+
+def test_one_seed_cannot_tell_chance_of_training_apart():
+    assert ONE_SEED not in ablation_page(compared(seeds=(0, 1)))
+    page = ablation_page(compared(seeds=(2,)))
+    assert f"- {ONE_SEED}" in page
+    assert "trained with seed 2;" in page
+
+
+def test_what_cannot_be_compared_is_no_conclusion():
+    found = compared()
+    alike = replace(found, truth=np.zeros_like(found.truth))
+    told = "Image and report and image only cannot be compared on these cases."
+    assert conclusion(alike)[0] == told
+
+
 def test_a_plan_without_reports_is_told(table, tmp_path):
     plan = plan_of(table)
-    with pytest.raises(CasesError, match="--fuse"):
-        ablate(table, tmp_path, replace(plan, spec=replace(plan.spec, text=None)), device="cpu")
+    plain = replace(plan, spec=replace(plan.spec, text=None))
+    with pytest.raises(SpecError, match="The plan reads no reports"):
+        ablate(table, tmp_path, plain, device="cpu")
+    path = write_plan(plain, tmp_path / "plain.json")
+    done = compare(table, "--plan", str(path), "--out", str(tmp_path / "abl"))
+    assert str(done.exception) == (
+        f"{path} reads no reports, and compared are classifications that read reports. Make one: "
+        f"medvision plan {table} --fuse gated --out plan.json"
+    )
+    gone = compare(table, "--plan", str(tmp_path / "no.json"), "--out", str(tmp_path / "abl"))
+    assert str(gone.exception).startswith(f"No such file: {tmp_path / 'no.json'}.")
+    assert not (tmp_path / "abl").exists()
 
 
-def test_the_command_writes_the_page(table, tmp_path):
+@pytest.mark.parametrize("option", [("--split", "test"), ("--model", "synthetic-pairs")])
+def test_what_does_not_go_with_a_comparison_is_refused(table, tmp_path, option):
+    path = write_plan(plan_of(table), tmp_path / "plan.json")
+    done = compare(table, "--plan", str(path), "--out", str(tmp_path / "abl"), *option)
+    assert done.exit_code == 2
+    assert f"--ablate does not go with {option[0]}" in " ".join(done.output.split())
+    assert not (tmp_path / "abl").exists()
+
+
+def compare(table, *options):
+    """Run the comparison by its command."""
+    run = ["evaluate", str(table), "--ablate", "--device", "cpu", *options]
+    return CliRunner().invoke(app, run)
+
+
+def test_the_command_says_which_training_runs_and_writes_the_page(table, tmp_path):
     write_plan(plan_of(table, "steps=3"), tmp_path / "plan.json")
-    run = [
-        "evaluate",
-        str(table),
-        "--ablate",
-        "--plan",
-        str(tmp_path / "plan.json"),
-        "--seeds",
-        "1",
-    ]
-    done = CliRunner().invoke(app, [*run, "--out", str(tmp_path / "abl"), "--device", "cpu", "-q"])
+    out = tmp_path / "abl"
+    options = ("--plan", str(tmp_path / "plan.json"), "--seeds", "1", "--out", str(out))
+    done = compare(table, *options)
     assert done.exit_code == 0, done.output
-    assert "Does the report add anything?" in (tmp_path / "abl" / "ablation.md").read_text()
+    said = [line for line in done.stderr.splitlines() if line.startswith("Training")]
+    assert said == [
+        f"Training {number} of 4: {name}, seed 0"
+        for number, name in enumerate((BOTH, IMAGE, TEXT, SHUFFLED), start=1)
+    ]
+    page = (out / "ablation.md").read_text()
+    assert "Does the report add anything?" in page
+    assert page in done.stdout
+    again = compare(table, *options)  # nothing is left to train
+    assert "Training" not in again.stderr
+    shutil.rmtree(out / slug(IMAGE))
+    quiet = compare(table, *options, "-q")
+    assert (quiet.exit_code, quiet.output) == (0, "")
     wrong = CliRunner().invoke(app, ["evaluate", str(table), "--out", str(tmp_path / "x.csv")])
     assert wrong.exit_code == 2
+
+
+def test_of_folds_the_one_that_is_trained_is_named(table, tmp_path, capsys):
+    cases = read_cases(table, ("train",), "classification")
+    images = [{"case_id": c.case_id, "image": str(c.images["image"])} for c in cases]
+    truth = [{"label": c.label, "report": c.report} for c in cases]
+    rows = [{**a, **b} for a, b in zip(images, truth, strict=True)]
+    plain = write_cases(tmp_path / "plain.csv", rows)
+    ablate(plain, tmp_path, plan_of(plain, "steps=1"), seeds=(4,), folds=2, device="cpu")
+    said = capsys.readouterr().err.splitlines()
+    said = [line for line in said if line.startswith("Training")]
+    assert said[2] == f"Training 3 of 8: {IMAGE}, seed 4, fold 0"
+    assert said[-1] == f"Training 8 of 8: {SHUFFLED}, seed 4, fold 1"
+    assert len(said) == 8
 
 
 def leaking(table, tmp_path):
@@ -179,8 +311,21 @@ def test_a_training_stops_where_the_report_holds_the_answer(table, tmp_path):
     assert not (tmp_path / "run").exists()
     [run] = train_folds(cases, tmp_path / "run", plan, device="cpu", show=False, accept=True)
     card = (run.model / CARD).read_text()
-    assert "What the data give away" in card
+    assert "What the data give away\n\n- 54 reports of 54 cases were audited.\n" in card
     assert "called by its name" in card
+
+
+def test_a_training_stops_where_no_report_has_what_the_model_may_see(table, tmp_path):
+    plan = plan_of(table)  # of reports with an indication
+    cases = leaking(table, tmp_path)  # of a history alone
+    text = replace(plan.spec.text, sections=("indication", "comparison"))
+    plan = replace(plan, spec=replace(plan.spec, text=text))
+    with pytest.raises(CasesError) as caught:
+        train_folds(cases, tmp_path / "run", plan, device="cpu", show=False, accept=True)
+    assert str(caught.value) == (
+        f"{cases}: Failed: no report has a section that the model may see (indication, "
+        "comparison); found: history in 54. Choose from these: --sections."
+    )
 
 
 def test_sections_without_text_are_told_with_what_there_is(table, tmp_path):

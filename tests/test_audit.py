@@ -10,8 +10,8 @@ import typer
 from scipy.stats import fisher_exact
 from typer.testing import CliRunner
 
-from medvision.audit import audit
-from medvision.audit_page import audit_page
+from medvision.audit import audit, audit_classes
+from medvision.audit_page import SECTIONS_LEGEND, WORDS_LEGEND, audit_page, hint
 from medvision.cli_audit import add_audit_command
 from medvision.dataset import Case
 from medvision.errors import CasesError
@@ -276,18 +276,91 @@ def test_the_command_exits_by_the_sections_that_are_asked_for(tmp_path):
     leak = cases_with(findings="infiltrate")
     default = command(tmp_path, leak)
     assert default.exit_code == 0
-    assert "stops In findings one word gives the answer away: 'infiltrate'" in default.output
-    last = default.output.splitlines()[-1]
-    assert last == "A training on indication, history, comparison: nothing would stop it."
+    assert default.output.splitlines()[0] == (
+        "Passed: nothing would stop a training on indication, history, comparison."
+    )
+    word = "In findings one word gives the answer away: 'infiltrate'"
+    assert f"would stop, were it shown {word}" in default.output
     out = tmp_path / "audit.json"
     asked = command(tmp_path, leak, "--sections", "history,findings", "--out", str(out))
     assert asked.exit_code == 1
-    last = asked.output.splitlines()[-1]
-    assert last == "A training on history, findings: stopped by 2 of the above."
-    assert json.loads(out.read_text())["words"][0][1]["word"] == "infiltrate"
+    first = asked.output.splitlines()[0]
+    assert first == "Stopped: 2 findings would stop a training on history, findings."
+    assert f"stops {word}" in asked.output
+    data = json.loads(out.read_text())
+    assert data["words"][0][1]["word"] == "infiltrate"
+    assert data["verdict"] == first
     quiet = command(tmp_path, leak, "-q", "--out", str(tmp_path / "a.md"))
     assert (quiet.exit_code, quiet.output) == (0, "")
     assert (tmp_path / "a.md").read_text().startswith("# Audit of the reports")
-    absent = command(tmp_path, leak, "--sections", "note")
-    assert "no report has these sections; found: history, findings" in absent.output
+    quiet = command(tmp_path, leak, "-q", "--sections", "findings")
+    assert (quiet.exit_code, quiet.stdout) == (1, "")
+    assert quiet.stderr == "Stopped: 2 findings would stop a training on findings.\n"
     assert command(tmp_path, leak, "--out", "a.pdf").exit_code == 2
+
+
+def test_reports_without_the_sections_that_a_model_may_see_fail(tmp_path):
+    out = tmp_path / "audit.md"
+    absent = command(tmp_path, cases_with(), "--sections", "note,comparison", "--out", str(out))
+    assert absent.exit_code == 1
+    said = (
+        "Failed: no report has a section that the model may see (note, comparison); found: "
+        "history in 120, findings in 120. Choose from these: --sections."
+    )
+    assert absent.output.splitlines()[0] == said
+    assert out.read_text().splitlines()[2] == f"**{said}**"
+    assert command(tmp_path, cases_with(), "--sections", "note,history").exit_code == 0
+
+
+def test_the_page_begins_with_the_verdict_and_explains_its_columns(tmp_path):
+    leak = cases_with(findings="infiltrate")
+    page = audit_page(audit(leak, NAMES, seen=("findings",)))
+    assert page.splitlines()[2] == "**Stopped: 2 findings would stop a training on findings.**"
+    assert page.count("- **Stops:** ") == 2
+    assert "Would stop" not in page
+    for text in (page, " ".join(command(tmp_path, leak).output.split())):
+        assert SECTIONS_LEGEND in text
+        assert WORDS_LEGEND in text
+        assert "Hidden words" not in text
+    assert WORDS_LEGEND not in audit_page(audit(cases_with(), NAMES))  # has no words
+
+
+def test_hidden_words_are_listed_and_may_not_be_enough(tmp_path):
+    leak = cases_with(findings="infiltrate and opacity")
+    masked = ("infiltrate", "pneumon*")
+    found = audit(leak, NAMES, masked, seen=("findings",))
+    options = ("--mask", masked[0], "--mask", masked[1], "--sections", "findings")
+    for text in (audit_page(found), " ".join(command(tmp_path, leak, *options).output.split())):
+        assert "Hidden words: infiltrate, pneumon*." in text
+        assert hint(found) in text
+    assert "the text of findings still tells the label with an AUC of" in hint(found)
+    assert hint(replace(found, masked=())) == ""
+    assert hint(audit(leak, NAMES, masked, seen=("history",))) == ""  # says nothing of the label
+    alike = dict.fromkeys(("history", "findings", "other"), "infiltrate")
+    every = audit(cases_with(**alike), NAMES, masked)
+    assert hint(every) == ""
+
+
+def test_of_several_classes_each_line_names_its_class(tmp_path):
+    cases = [  # the second class lies across the first
+        replace(
+            case,
+            label="|".join(["gout"] * (n % 4 < 2) + ["cough"] * (n % 8 < 4)) or "none",
+            report=f"{case.report} {'effusion' if n % 8 < 4 else ''}",
+        )
+        for n, case in enumerate(cases_with(findings="infiltrate"))
+    ]
+    done = command(tmp_path, cases, "--sections", "history,findings")
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert lines[0].startswith("cough: Stopped: ")
+    assert lines[1].startswith("gout: Stopped: ")
+    told = [line for line in lines if line.startswith(("stops", "note", "would stop"))]
+    assert told
+    assert all(line.split(" ", 1)[1].startswith(("cough: ", "gout: ")) for line in told)
+    assert done.output.count(SECTIONS_LEGEND[:30]) == 1
+    found = audit_classes(cases, ("cough", "gout"), True, seen=("history", "findings"))
+    notes = [note for each in found for note in each.notes(("history", "findings"))]
+    assert {note.split(":")[0] for note in notes} == {"cough", "gout"}
+    pages = [audit_page(each) for each in found]
+    assert pages[1].splitlines()[2].startswith("**gout: Stopped: ")

@@ -48,6 +48,13 @@ def test_rows_become_cases(tmp_path):
     assert [replace(c, line=0) for c in read_cases(blanks)] == [replace(c, line=0) for c in cases]
 
 
+def test_a_slip_in_the_column_of_the_truth_is_told(tmp_path):
+    with pytest.raises(CasesError) as caught:
+        task_of(write(tmp_path, [], "case_id,image_t1,lable,color"))
+    assert "has no mask and no label" in str(caught.value)
+    assert str(caught.value).endswith('truth; lable (did you mean "label"?).')
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "says"),
     [
@@ -58,6 +65,19 @@ def test_rows_become_cases(tmp_path):
         (["one,i.nii,m.nii"], "case_id,image_,mask", "unknown columns: image_"),
         (["one,i.nii,x,m.nii"], "case_id,image_a,image_b,mask", r"\(one\): no image_b at 'x'"),
         (["one,i.nii,m.nii,p"], "case_id,image,mask,color", "unknown columns: color"),
+        (["one,i.nii,m.nii,p"], "case_id,image,mask,grup", r'grup \(did you mean "group"\?\)'),
+        (["one,i.nii,m.nii,p"], "case_id,image,mask,reprot_file", 'did you mean "report_file"'),
+        (["one,i.nii,m.nii,p"], "case_id,image,mask,Report", r'Report \(did you mean "report"'),
+        (
+            ["one,i.nii,m.nii,p,p"],
+            "case_id,image,mask,group,groups",
+            "unknown columns: groups. Known",
+        ),
+        (
+            ["one,i.nii,m.nii,cough,"],
+            "case_id,image,mask,report,report_file",
+            "has a column report and a column report_file: .*leave the other out",
+        ),
         (["one,i.nii,m.nii,dev"], "case_id,image,mask,split", "split 'dev' is not"),
         (["one,i.nii,m.nii", "", "two,i.nii,"], "case_id,image,mask", r"line 4 \(two\): no mask"),
         (["one,i.nii,m.nii,x,y"], "case_id,image,mask,group", r"line 2 \(one\): more fields"),

@@ -19,6 +19,7 @@ from medvision.attribution import WORD, words_of
 from medvision.cli_explain import add_explain_command
 from medvision.errors import OutputError, SpecError
 from medvision.explain import class_map, explain
+from medvision.explanation import GATES
 from medvision.geometry import Box, to_world
 from medvision.models import build_model
 from medvision.models.text import SmallTextEncoder
@@ -442,6 +443,27 @@ def test_the_command_explains_a_scan_with_its_report_or_another(tmp_path):
     assert "Report" not in read_page(out.read_text()).words
     missing = run(scan, "--model", model, "--out", out, "--report", "missing.txt")
     assert "missing.txt cannot be read" in str(missing.exception)
+
+
+def test_a_report_for_a_model_that_reads_none_is_refused(tmp_path):
+    model = write_toy(tmp_path / "toy", spec_of(2))
+    scan = write_picture(tmp_path / "film.png", 80, (40, 40))
+    out = tmp_path / "page.html"
+    said = run(scan, "--model", model, "--out", out, "--report", "HISTORY: cough")
+    assert isinstance(said.exception, SpecError)
+    assert "toy reads no reports: leave out --report" in str(said.exception)
+    assert not out.exists()
+    assert run(scan, "--model", model, "--out", out, "--report", "").exit_code == 0
+
+
+def test_gates_are_not_called_evidence():
+    found = explain(warm(2), Study("a", {"image": picture()}, REPORT))
+    page = read_page(explanation_html(found)).words
+    assert GATES in page
+    assert "Weight in the joint answer" not in page
+    late = warm(2, replace(TEXT, fusion="late"))
+    found = explain(late, Study("a", {"image": picture()}, REPORT))
+    assert GATES not in read_page(explanation_html(found)).words
 
 
 def test_a_model_on_disk_explains_a_nifti_scan(tmp_path):

@@ -25,6 +25,7 @@ from medvision.volume import Label, Volume
 
 Places: TypeAlias = tuple[NDArray[np.int64], ...]  # i, j, k of voxels
 
+NAMED = ("labels", "Labels", "structures")  # in a side-car: where the names of values stand
 MAX_NAMED = 10_000  # values of a NIfTI label map that are listed as labels
 
 
@@ -36,7 +37,7 @@ def read_labels(path: str | Path, reference: Volume | str | Path | None = None) 
     path : str or Path
         DICOM SEG (binary, fractional, label map), DICOM RTSTRUCT, or a NIfTI label map, whose
         names may stand in a side-car of the same stem: ``{"labels": {"1": "liver"}}``, or
-        ``{"liver": 1}``.
+        ``{"liver": 1}``, or what `medvision convert` and `medvision predict` write.
     reference : Volume, str or Path, optional
         The scan, or its file or folder (DICOM, NIfTI). Without it, a DICOM file's own reference
         is looked for in its folder, the folder above, and what lies below these.
@@ -257,6 +258,9 @@ def nifti_labels(path: Path, reference: Volume | str | Path | None) -> Volume:
 def side_car_names(path: Path) -> dict[int, str]:
     """Return the names of values in a JSON file, whichever way it maps them; none without it.
 
+    They are ``labels``, the ``Labels`` of `medvision convert`, or the ``structures`` of `medvision
+    predict`: ``[{"name": "liver", "label": 1}]``.
+
     Raises
     ------
     DecodeError
@@ -268,14 +272,20 @@ def side_car_names(path: Path) -> dict[int, str]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         raise DecodeError(f"{path} is no readable JSON.") from None
-    pairs = found.get("labels") if isinstance(found, dict) else None
-    if pairs is None:
+    found = found if isinstance(found, dict) else {}
+    key = next((key for key in NAMED if found.get(key) is not None), None)
+    if key is None:
         return {}
+    pairs = found[key]
     try:
+        if key == "structures":
+            return {int(one["label"]): str(one["name"]) for one in pairs}
         if all(str(key).isdecimal() for key in pairs):
             return {int(value): str(name) for value, name in pairs.items()}
         return {int(value): str(name) for name, value in pairs.items()}
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, KeyError):
+        if key != "labels":
+            return {}  # somebody else's word for something else
         raise DecodeError(
             f'{path}: its labels must be like {{"1": "liver"}} or {{"liver": 1}}.'
         ) from None

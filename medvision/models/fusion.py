@@ -5,13 +5,15 @@ Knows nothing of encoders: any that gives tokens will do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from medvision.errors import SpecError
-from medvision.text_spec import METHODS
+from medvision.text_spec import METHODS, check_modality_dropout
 
 HEADS = 4  # of cross-attention
 
@@ -25,7 +27,8 @@ class Fused(NamedTuple):
     image_logits, text_logits : (B, N)
         Of each alone; where it is absent, what is said without having seen anything.
     gates : (B, 2), optional
-        How much of the answer comes from image and text, summing to 1 (``gated``).
+        How much of the image's and the text's vector is let through, summing to 1 (``gated``); no
+        shares of the evidence.
     attention : (B, T), optional
         Where in the text the image looks; sums to 1 over its tokens, 0 where there is no text
         (``cross_attention``).
@@ -54,8 +57,8 @@ class FusionHead(nn.Module):
     num_classes : int
     method : str
         ``late``: the mean of the logits that each gives alone. ``concat``: both vectors and their
-        product, and a hidden layer. ``gated``: the same, but each vector is weighted first, by how
-        much it should count beside the other (after Arevalo et al., ICLR 2017). ``film``: the text
+        product, and a hidden layer. ``gated``: the same, but each vector is let through in part
+        first, by what both hold (after Arevalo et al., ICLR 2017). ``film``: the text
         scales and shifts the image's features (Perez et al., AAAI 2018). ``cross_attention``: each
         looks at the tokens of the other (Vaswani et al., 2017), then as concat.
     modality_dropout : (float, float)
@@ -64,6 +67,11 @@ class FusionHead(nn.Module):
         Length of the vectors that are joined.
     dropout : float
         Of these vectors, in training.
+
+    Raises
+    ------
+    SpecError
+        Naming the argument that does not fit.
     """
 
     def __init__(
@@ -77,10 +85,8 @@ class FusionHead(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if method not in METHODS:
-            raise SpecError(f"Unknown fusion {method!r}. Choose from: {', '.join(METHODS)}.")
-        if width % HEADS:
-            raise SpecError(f"The width of a fusion head divides by {HEADS}; found {width}.")
+        sizes = {"image_dim": image_dim, "text_dim": text_dim, "num_classes": num_classes}
+        check_settings(sizes, method, modality_dropout, width, dropout)
         self.method, self.modality_dropout = method, modality_dropout
         self.image, self.text = (
             nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width), nn.GELU())
@@ -168,6 +174,26 @@ class FusionHead(nn.Module):
             attention=attention[:, 0] * told[:, None],
             image_attention=places[:, 0] * seen[:, None],
         )
+
+
+def check_settings(
+    sizes: Mapping[str, int],
+    method: str,
+    modality_dropout: tuple[float, float],
+    width: int,
+    dropout: float,
+) -> None:
+    """Raise `SpecError` for a setting of `FusionHead` that does not fit; `sizes` start at 1."""
+    if method not in METHODS:
+        raise SpecError(f"method: unknown {method!r}. Choose from: {', '.join(METHODS)}.")
+    for name, value in (*sizes.items(), ("width", width)):
+        if not isinstance(value, Integral) or value < 1:
+            raise SpecError(f"{name} is a whole number from 1 on; found {value!r}.")
+    if width % HEADS:
+        raise SpecError(f"width divides by {HEADS}; found {width}.")
+    if not 0 <= dropout <= 1:
+        raise SpecError(f"dropout is a share, 0 to 1; found {dropout!r}.")
+    check_modality_dropout(modality_dropout)
 
 
 class AttentionPool(nn.Module):

@@ -5,18 +5,13 @@
 
 from __future__ import annotations
 
-import base64
-import unicodedata
 from collections.abc import Iterable, Mapping
-from html import escape
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
 from medvision.errors import OutputError
-from medvision.explanation import Explanation, Word
+from medvision.explanation import GATES, Explanation, Word
 from medvision.files import write_text
+from medvision.outputs.page import RESEARCH, bar, cautions, page_html, picture, scores_table, shown
 from medvision.prediction import in_percent
 from medvision.render import heat_panels
 from medvision.render.ink import HEAT
@@ -27,36 +22,15 @@ FAINTEST = 1e-9  # log odds; below, all words are as good as none
 ALT = ("A plane of the scan", "The same plane with Grad-CAM over it")
 READ = {"image": "image alone", "report": "report alone"}
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1320px;
- margin: 1.5rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.35rem; margin: 0; }}
-h2 {{ font-size: 1.05rem; margin: 1.2rem 0 0.4rem; }}
-.sides {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 2rem; }}
-.panels {{ display: grid; grid-template-columns: 1fr 1fr; gap: 6px; max-width: 640px; }}
-.panels img {{ width: 100%; }}
-.ramp {{ display: inline-block; width: 8rem; height: 0.7rem; }}
-table {{ border-collapse: collapse; }}
-th, td {{ text-align: left; font-weight: normal; padding: 0.1rem 1.2rem 0.1rem 0; }}
-th, .small {{ color: #555; font-size: 0.85rem; }}
-.track {{ display: inline-block; width: 9rem; height: 0.7rem; background: #e4e4e8; }}
-.track i {{ display: block; height: 100%; background: #4b5b70; }}
-.spoken td {{ font-weight: 600; }}
-.caution {{ background: #fff4d6; padding: 0.2rem 0.6rem; margin: 0.2rem 0; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
+STYLE = """.sides { display: grid; gap: 2rem;
+ grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); }
+.panels { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; max-width: 640px; }
+.panels img { width: 100%; }
+.ramp { display: inline-block; width: 8rem; height: 0.7rem; }
+"""
+BODY = """<h1>{title}</h1>
 <p>What speaks for <b>{name}</b> ({share}).
-<span class="small">Research use only, not a medical device.</span></p>
+<span class="small">{research}</span></p>
 {warnings}
 {scores}
 <div class="sides">
@@ -69,10 +43,7 @@ th, .small {{ color: #555; font-size: 0.85rem; }}
 <section>
 {report}
 </section>
-</div>
-</body>
-</html>
-"""
+</div>"""
 
 
 def save_explanation(explanation: Explanation, path: str | Path) -> Path:
@@ -99,11 +70,13 @@ def explanation_html(explanation: Explanation) -> str:
     prediction, name = explanation.prediction, explanation.class_name
     panels = heat_panels(explanation.scan, explanation.heat)
     ramp = ",".join(f"rgb{color}" for color in HEAT)
-    return PAGE.format(
-        title=shown(f"{prediction.case_id} · {prediction.model}"),
+    title = f"{prediction.case_id} · {prediction.model}"
+    body = BODY.format(
+        title=shown(title),
         name=shown(name),
         share=shown(in_percent((prediction.scores or {})[name])),
-        warnings="\n".join(f'<p class="caution">{shown(one)}</p>' for one in explanation.warnings),
+        research=RESEARCH,
+        warnings=cautions(explanation.warnings),
         scores=scores_html(explanation),
         panels="\n".join(
             picture(one, words) for pair in panels for one, words in zip(pair, ALT, strict=True)
@@ -112,6 +85,7 @@ def explanation_html(explanation: Explanation) -> str:
         heat=shown(heat_in_words(explanation)),
         report=report_html(explanation),
     )
+    return page_html(title, body, STYLE)
 
 
 def heat_in_words(explanation: Explanation) -> str:
@@ -124,41 +98,20 @@ def heat_in_words(explanation: Explanation) -> str:
     )
 
 
-def picture(image: Image.Image, words: str) -> str:
-    """Return a picture that is part of the page."""
-    file = BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{shown(words)}" src="data:image/png;base64,{data}">'
-
-
 def scores_html(explanation: Explanation) -> str:
     """Return a table of the classes: both together, and each alone; and the gates, if any."""
-    prediction, name = explanation.prediction, explanation.class_name
+    prediction = explanation.prediction
     columns: dict[str, Mapping[str, float]] = {"": prediction.scores or {}}
     if "report" in prediction.alone:
         columns = {"image and report": columns[""]}
         columns |= {READ[what]: scores for what, scores in prediction.alone.items()}
-    first = next(iter(columns.values()))
-    heads = "".join(f"<th>{shown(head)}</th>" for head in columns)
-    rows = []
-    for one in sorted(first, key=first.__getitem__, reverse=True):
-        mark = ' class="spoken"' if one == name else ""
-        cells = "".join(f"<td>{bar(scores[one])}</td>" for scores in columns.values())
-        rows.append(f"<tr{mark}><td>{shown(one)}</td>{cells}</tr>")
-    table = f"<table><tr><th></th>{heads}</tr>{''.join(rows)}</table>"
+    table = scores_table(columns, [explanation.class_name])
     if not explanation.gates:
         return table
     shares = " &nbsp; ".join(
         f"{shown(what)} {bar(share)}" for what, share in explanation.gates.items()
     )
-    return f'{table}<p class="small">Weight in the joint answer (gates): {shares}</p>'
-
-
-def bar(share: float) -> str:
-    """Return a bar, filled by a share, with the share in words."""
-    filled = f'<span class="track"><i style="width:{100 * share:.1f}%"></i></span>'
-    return f"{filled} {shown(in_percent(share))}"
+    return f'{table}<p class="small">{shares} &nbsp; {shown(GATES)}</p>'
 
 
 def report_html(explanation: Explanation) -> str:
@@ -226,9 +179,3 @@ def word_html(word: Word, most: float, looked: float) -> str:
         inside = '<span style="background:#222;color:#fff;padding:0 0.2em">hidden</span>'
         style += ";padding:0 0.15em"
     return f'<span style="{style}" title="{word.attribution:+.3f}">{inside}</span>'
-
-
-def shown(words: str) -> str:
-    """Return words as HTML shows them, whatever they hold; control characters go."""
-    kept = "".join(c for c in words if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    return escape(kept)

@@ -22,12 +22,16 @@ from pydicom.uid import (
 )
 from scipy.spatial.transform import Rotation
 
+from medvision.convert import write_converted
 from medvision.errors import DecodeError, GeometryError, SeriesError
 from medvision.geometry import check_affine, flip_ras_lps, to_voxel, to_world
 from medvision.io.dicom import read_dicom
 from medvision.io.dicom.rtstruct import even_odd
 from medvision.io.dicom.seg import rgb_of_lab
-from medvision.io.labels import read_labels
+from medvision.io.labels import read_labels, side_car_names
+from medvision.outputs import write_outputs
+from medvision.prediction import Prediction
+from medvision.study import Study
 from medvision.volume import Label, Volume
 
 PLANES = {"axial": (0, 0, 0), "sagittal": (0, 90, 90), "oblique": (20, -30, 50)}
@@ -410,3 +414,55 @@ def test_nifti_values_that_are_no_labels_are_refused(tmp_path, value):
     nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii")
     with pytest.raises(DecodeError, match=r"a\.nii is no label map"):
         read_labels(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"labels": {"1": "liver", "20": "left kidney"}}', {1: "liver", 20: "left kidney"}),
+        ('{"labels": {"liver": 1, "left kidney": "20"}}', {1: "liver", 20: "left kidney"}),
+        ('{"Labels": {"liver": 1}, "Units": "HU"}', {1: "liver"}),
+        ('{"structures": [{"name": "liver", "label": 2, "ml": 3.0}]}', {2: "liver"}),
+        ('{"labels": null, "Labels": {"liver": 1}}', {1: "liver"}),
+        ('{"labels": {}}', {}),
+        ('{"structures": ["ribs"]}', {}),  # somebody else's
+        ('{"structures": [{"name": "ribs"}], "Labels": "none"}', {}),
+        ('{"Modality": "CT"}', {}),
+        ("[1]", {}),
+    ],
+)
+def test_a_side_car_names_values_whichever_way_it_maps_them(tmp_path, text, names):
+    path = tmp_path / "mask.json"
+    assert side_car_names(path) == {}
+    path.write_text(text)
+    assert side_car_names(path) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "no readable JSON"),
+        ('{"labels": ["liver"]}', 'must be like {"1": "liver"} or {"liver": 1}'),
+        ('{"labels": {"liver": "one"}}', "must be like"),
+    ],
+)
+def test_a_side_car_that_names_nothing_is_told(tmp_path, text, says):
+    path = tmp_path / "mask.json"
+    path.write_text(text)
+    with pytest.raises(DecodeError) as caught:
+        side_car_names(path)
+    assert str(path) in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_masks_that_medvision_wrote_come_back_with_their_names(tmp_path):
+    array = random_map(most=2)[None].astype(np.uint8)
+    scan = Volume(array * 0, np.eye(4))
+    mask, everywhere = scan.with_array(array), tuple(slice(0, n) for n in SHAPE)
+    made = Prediction("a", "toy", ("front", "back"), everywhere, mask)
+    files = write_outputs(made, Study("a", {"image": scan}), tmp_path, ("nifti", "json"))
+    labels = (Label(1, "front"), Label(2, "back"))
+    assert read_labels(files["nifti"]).info.labels == labels
+    named = {"Labels": {label.name: label.value for label in labels}}
+    image, *_ = write_converted(mask, named, tmp_path / "b")
+    assert read_labels(image).info.labels == labels

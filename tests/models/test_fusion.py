@@ -83,7 +83,7 @@ def test_attention_sums_to_one_over_real_tokens_alone():
     assert (said.attention[~real] == 0).all()
 
 
-def test_gates_share_out_the_answer_and_none_goes_to_what_is_absent():
+def test_gates_sum_to_one_and_let_nothing_absent_through():
     image, text, real = batch()
     gates = head("gated")(image, text, real, HAS_IMAGE, HAS_TEXT).gates
     torch.testing.assert_close(gates.sum(dim=1), torch.ones(B))
@@ -136,8 +136,30 @@ def test_what_is_alone_is_never_left_out(shares):
         assert text.tolist() == [False, True, False]
 
 
-def test_a_wrong_method_or_width_is_told():
-    with pytest.raises(SpecError, match="cross_attention"):
-        FusionHead(4, 4, 2, "sum")
-    with pytest.raises(SpecError, match="divides by 4"):
-        FusionHead(4, 4, 2, width=10)
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"method": "sum"}, "method: unknown 'sum'. Choose from: late, concat, gated"),
+        ({"image_dim": 0}, "image_dim is a whole number from 1 on; found 0"),
+        ({"text_dim": -3}, "text_dim is a whole number from 1 on; found -3"),
+        ({"text_dim": 1.5}, "text_dim is a whole number from 1 on; found 1.5"),
+        ({"num_classes": 0}, "num_classes is a whole number from 1 on; found 0"),
+        ({"width": 0}, "width is a whole number from 1 on; found 0"),
+        ({"width": 10}, "width divides by 4; found 10"),
+        ({"dropout": 1.2}, "dropout is a share, 0 to 1; found 1.2"),
+        ({"dropout": float("nan")}, "dropout is a share, 0 to 1; found nan"),
+        ({"modality_dropout": (-0.1, 0.3)}, "modality_dropout is two shares"),
+        ({"modality_dropout": (0.1, 1.3)}, "modality_dropout is two shares"),
+        ({"modality_dropout": (0.7, 0.7)}, r"together at most 1; found (0.7, 0.7)"),
+        ({"modality_dropout": (0.1, 0.1, 0.1)}, "modality_dropout is two shares"),
+    ],
+)
+def test_a_wrong_setting_names_itself_and_what_fits(wrong, says):
+    with pytest.raises(SpecError) as caught:
+        FusionHead(**{"image_dim": 4, "text_dim": 4, "num_classes": 2} | wrong)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (0.1, 0.9)])
+def test_shares_that_fit_are_taken(shares):
+    assert FusionHead(4, 4, 1, modality_dropout=shares).modality_dropout == shares

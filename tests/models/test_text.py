@@ -132,6 +132,7 @@ def test_a_vocabulary_is_needed_and_checked():
         {"max_tokens": 0},
         {"trained_layers": -1},
         {"modality_dropout": (0.1, 1.1)},
+        {"modality_dropout": (0.6, 0.6)},
     ],
 )
 def test_a_wrong_setting_is_told(wrong):
