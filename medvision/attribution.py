@@ -42,7 +42,7 @@ class Reading:
     odds : (float, float), optional
         Log odds with the words, and without what they say.
     gates : dict, optional
-        Shares of ``image`` and ``report`` in the answer.
+        How much of the vectors of ``image`` and ``report`` is let through.
     warnings : tuple of str
     """
 

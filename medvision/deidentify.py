@@ -28,21 +28,22 @@ from medvision.io.archive import archive_of
 from medvision.io.dicom.seg import read_dataset
 from medvision.io.quiet import quiet_pydicom
 from medvision.profile import (
+    BURNED_IN,
     EMPTIED,
     IDENTIFYING,
     KEPT_TEXT,
+    MAKERS,
     METHOD_CODES,
+    OVERLAYS,
     REMOVED,
     REPLACED_TEXT,
+    SHORTEST,
     TEXT_VRS,
 )
 from medvision.progress import track
 from medvision.study import SeriesRef, StudyRef
 
-BURNED_IN = ("US", "SC", "OT", "ES", "XC", "IVUS")  # modalities that draw text into pixels
-SHORTEST = 4  # characters of a value that is searched for: shorter ones occur by chance
 EARLIEST = 1850  # year; earlier dates are none
-OVERLAYS = (0x5000, 0x6000)  # curves and overlays: groups 50xx and 60xx
 PRIVATE_B_VALUES = (0x0019100C, 0x00431039, 0x20011003, 0x00651009)
 FIRST_PIXEL_TAG = 0x7FE00000
 
@@ -239,9 +240,6 @@ def identities_of(data: Dataset) -> set[str]:
         elif element.VR == "UI" and not element.keyword.endswith("ClassUID"):
             found |= {text for text in texts if UID(text).is_private}
     return {text for text in found if len(text) >= SHORTEST}
-
-
-MAKERS = {"Manufacturer", "ManufacturerModelName", "SpecificCharacterSet"}
 
 
 def check_clean(written: Dataset, part: Path, target: Path, before: set[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import ceil, prod
 from pathlib import Path
 from typing import TypeAlias, TypedDict, cast
 
@@ -41,6 +42,11 @@ from medvision.zoo import find_model
 PLANES = 16  # that a 2D network looks at in one go
 
 Region: TypeAlias = tuple[slice, slice, slice]
+Step: TypeAlias = Callable[[float], None]  # told how much is done, 0 to 1
+
+
+def ignore(share: float) -> None:
+    """Take no notice of what is done."""
 
 
 class Answer(TypedDict, total=False):
@@ -66,7 +72,7 @@ class Predictor:
         self.model = model.to(self.device).eval()
         self.spec = spec
 
-    def predict(self, study: Study, box: Box | None = None) -> Prediction:
+    def predict(self, study: Study, box: Box | None = None, step: Step | None = None) -> Prediction:
         """Segment or classify one study.
 
         Parameters
@@ -77,6 +83,10 @@ class Predictor:
         box : Box, optional
             Show the model this part of the scan alone (RAS mm). A mask still covers the whole
             scan.
+        step : callable, optional
+            Called with the share of the network's work that is done, 0 to 1, before it begins and
+            after each batch of windows. What it raises ends the prediction: this is how a face
+            shows progress, and cancels.
 
         Returns
         -------
@@ -126,7 +136,8 @@ class Predictor:
             class_names=self.spec.class_names,
             region=region,
             multilabel=self.spec.multilabel,
-            **self.answer(shown, volume, region, report),
+            codes=self.spec.codes,
+            **self.answer(shown, volume, region, report, step or ignore),
         )
         cut = [s.name for s in prediction.measure() if s.touches_border]
         if cut:
@@ -157,21 +168,29 @@ class Predictor:
         return encoder.doubts(report)
 
     def answer(
-        self, shown: Mapping[str, Volume], scan: Volume, region: Region, report: str = ""
+        self,
+        shown: Mapping[str, Volume],
+        scan: Volume,
+        region: Region,
+        report: str = "",
+        step: Step = ignore,
     ) -> Answer:
         """Return the mask or the scores of a prediction."""
+        step(0.0)
         if self.spec.task == "classification":
             return self.scores(shown, report)
         mask = np.zeros((1, *scan.shape), np.uint8)
-        mask[0][region] = self.labels(shown, report)
+        mask[0][region] = self.labels(shown, report, step)
         info = replace(scan.info, window=None, channels="")
         return {"mask": Volume(mask, scan.affine, info)}
 
     @torch.inference_mode()
-    def labels(self, volumes: Mapping[str, Volume], report: str = "") -> NDArray[np.uint8]:
+    def labels(
+        self, volumes: Mapping[str, Volume], report: str = "", step: Step | None = None
+    ) -> NDArray[np.uint8]:
         """Return labels (I, J, K) uint8 on the grid of the reference."""
         prepared = preprocess(volumes, self.spec, self.device)
-        return invert(self.logits(prepared.tensor, report), prepared)
+        return invert(self.logits(prepared.tensor, report, step), prepared)
 
     @torch.inference_mode()
     def scores(self, volumes: Mapping[str, Volume], report: str = "") -> Answer:
@@ -194,7 +213,7 @@ class Predictor:
         found = numbers.sigmoid() if self.spec.multilabel else numbers.softmax(dim=0)
         return dict(zip(self.spec.class_names, found.tolist(), strict=True))
 
-    def logits(self, image: Tensor, report: str = "") -> Tensor:
+    def logits(self, image: Tensor, report: str = "", step: Step | None = None) -> Tensor:
         """Return logits (N, I, J, K) of a preprocessed image (C, I, J, K), window by window."""
         pad: list[int] = []  # last axis first, as F.pad counts
         for size, side in zip(image.shape[:0:-1], self.spec.roi_size[::-1], strict=True):
@@ -205,7 +224,7 @@ class Predictor:
             padded,
             self.spec.roi_size,
             sw_batch_size=1 if self.spec.dims == 3 else PLANES,
-            predictor=self.windows(report),
+            predictor=counted(self.windows(report), step or ignore, self.count(padded)),
             overlap=self.spec.overlap,
             mode="gaussian",
         )
@@ -213,11 +232,38 @@ class Predictor:
         i, j, k = (slice(p, p + n) for p, n in zip(before, image.shape[1:], strict=True))
         return logits[0][:, i, j, k]
 
+    def count(self, padded: Tensor) -> int:
+        """Return how many windows `sliding_window_inference` looks through in (B, C, I, J, K)."""
+        sides = zip(padded.shape[2:], self.spec.roi_size, strict=True)
+        steps = [
+            1
+            if size == side
+            else 1 + ceil((size - side) / max(1, int(side * (1 - self.spec.overlap))))
+            for size, side in sides
+        ]
+        return prod(steps)
+
     def windows(self, report: str) -> Callable[[Tensor], Tensor]:
         """Return what turns windows (B, C, I, J, K) of one scan into logits."""
         if self.spec.text is None:
             return self.model
         return lambda windows: cast(Tensor, self.model(windows, [report] * len(windows)))
+
+
+def counted(
+    model: Callable[[Tensor], Tensor], step: Step, total: int
+) -> Callable[[Tensor], Tensor]:
+    """Return a model that tells `step` after each batch which share of `total` windows is done."""
+    done = 0
+
+    def look(windows: Tensor) -> Tensor:
+        nonlocal done
+        said = model(windows)
+        done += len(windows)
+        step(min(1.0, done / total))
+        return said
+
+    return look
 
 
 def load_predictor(model: str | Path, device: str = "auto") -> Predictor:

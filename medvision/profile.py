@@ -6,6 +6,7 @@ no list of their own; listed here is what that rule does not reach.
 
 from __future__ import annotations
 
+BURNED_IN = ("US", "SC", "OT", "ES", "XC", "IVUS")  # modalities that draw text into pixels
 TEXT_VRS = {"AE", "AS", "LO", "LT", "SH", "ST", "UC", "UR", "UT", "UN"}
 
 KEPT_TEXT = set(
@@ -70,6 +71,9 @@ REMOVED = set(
     SubstanceAdministrationApproval
     """.split()  # noqa: SIM905
 )
+MAKERS = {"Manufacturer", "ManufacturerModelName", "SpecificCharacterSet"}
+OVERLAYS = (0x5000, 0x6000)  # curves and overlays: groups 50xx and 60xx
+SHORTEST = 4  # characters of a value that is searched for: shorter ones occur by chance
 METHOD_CODES = (  # PS3.16 CID 7050
     ("113100", "Basic Application Confidentiality Profile"),
     ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),

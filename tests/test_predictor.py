@@ -264,3 +264,25 @@ def test_inputs_that_are_missing_or_elsewhere_are_refused():
         both().predict(Study("a", volumes | {"flair": away}))
     with pytest.raises(SpecError, match="missing: image; found: t1, flair"):
         predictor().predict(Study("a", volumes))
+
+
+@pytest.mark.parametrize("roi", [(32, 32, 32), (24, 40, 16), (80, 20, 33)])
+def test_progress_rises_to_one_and_what_it_raises_ends_the_prediction(roi):
+    study = Study("a", {"image": smooth_phantom(*grid())})
+    shares, looked = [], []
+    model = predictor(roi_size=roi)
+    model.model.register_forward_hook(lambda *_: looked.append(1))
+    told = model.predict(study, step=shares.append)
+    assert shares[0] == 0
+    assert np.allclose(np.diff(shares), 1 / len(looked))
+    assert shares[-1] == 1
+    assert np.array_equal(told.mask.array, model.predict(study).mask.array)
+
+    def stop(share):
+        if share > 0:
+            raise KeyboardInterrupt
+
+    looked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        model.predict(study, step=stop)
+    assert len(looked) == 1

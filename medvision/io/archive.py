@@ -6,8 +6,10 @@ folder: ``scans.zip/sub-01/T1w.nii.gz``. Knows nothing of what the files hold.
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -22,8 +24,16 @@ MAX_TOTAL = 64 << 30  # bytes, unpacked
 MAX_RATIO = 200  # unpacked bytes a packed byte, of members beyond SMALL
 SMALL = 1 << 20  # bytes
 CHUNK = 1 << 20  # bytes written at once
+MAX_ENTRY = 1000  # bytes of a directory's entry, on average; those of scans have about 100
 ENCRYPTED = 0x1  # general purpose bit 0 (APPNOTE.TXT 4.4.4)
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
 
 
 def is_archive(path: Path) -> bool:
@@ -37,6 +47,84 @@ def archive_of(path: Path) -> Path | None:
         if is_archive(place):
             return place if place.is_file() else None
     return None
+
+
+def check_upload(path: Path, *, members: int = 10_000, total: int = 8 << 30) -> int:
+    """Refuse a zip from elsewhere before anything of it is unpacked, from its directory alone.
+
+    What a member unpacks to is never more than the directory says, for `zipfile` stops there.
+
+    Parameters
+    ----------
+    path : Path
+        The zip, whatever it is called.
+    members : int
+        Most files and folders.
+    total : int
+        Most bytes, unpacked.
+
+    Returns
+    -------
+    int
+        Bytes that it unpacks to.
+
+    Raises
+    ------
+    DecodeError
+        When it goes beyond a limit, which the message names, is damaged or encrypted, or holds
+        links, members that lead outside, or one twice.
+    """
+    most = f"an upload may hold {members:,} files and folders"
+    try:
+        with Bounded(path, members * MAX_ENTRY) as file, zipfile.ZipFile(file) as source:
+            found = source.infolist()
+            end = file.seek(0, io.SEEK_END)
+    except DirectoryTooLarge:
+        raise DecodeError(f"{path} has too large a directory: {most}.") from None
+    except DAMAGED:
+        raise DecodeError(f"{path} is cut short or damaged, or no zip file.") from None
+    except OSError as error:
+        raise DecodeError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if len(found) > members:
+        raise DecodeError(f"{path} holds {len(found):,} files and folders: {most}.")
+    size = sum(member.file_size for member in found)
+    if size > total:
+        raise DecodeError(
+            f"{path} unpacks to {in_units(size)}: an upload may unpack to {in_units(total)}."
+        )
+    places = [place_of(path, member) for member in found]
+    files = [str(p) for p, member in zip(places, found, strict=True) if not member.is_dir()]
+    if len(set(files)) < len(files):
+        raise DecodeError(f"{path} holds a file twice.")
+    if any(m.header_offset < 0 or m.header_offset + m.compress_size > end for m in found):
+        raise DecodeError(f"{path} is cut short or damaged: its files lie beyond its ends.")
+    return size
+
+
+class DirectoryTooLarge(Exception):
+    """A zip's directory would take more memory than its files deserve."""
+
+
+class Bounded(io.FileIO):
+    """A file of which nobody reads more than `most` bytes at once, as `zipfile` does a directory.
+
+    A zip of 1 GB may have a directory of 20 million entries, which would take 10 GB in memory.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__(path)
+        self.most = most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as a file does."""
+        if size is not None and size > self.most:
+            raise DirectoryTooLarge
+        return super().read(-1 if size is None else size) or b""
+
+
+def in_units(size: int) -> str:
+    """Return bytes in words."""
+    return f"{size / (1 << 30):.3g} GB" if size >= 1 << 30 else f"{size / (1 << 20):.3g} MB"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Zips of scans, honest and hostile; DICOMDIRs."""
 
+import contextlib
 import stat
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from dicom_phantom import write_series
 
 from medvision.errors import DecodeError, MedvisionError, SeriesError
 from medvision.io import archive, find_studies, read_study, read_volume
+from medvision.io.archive import check_upload
 from medvision.volume import Volume
 
 SCAN = Volume(np.arange(4 * 5 * 3, dtype=np.int16).reshape(1, 4, 5, 3), np.diag([-1.0, -1, 2, 1]))
@@ -136,6 +138,95 @@ def test_damaged_and_encrypted_zips_are_told(tmp_path):
     path.write_bytes(flagged)
     with pytest.raises(DecodeError, match="encrypted"):
         read_volume(path)
+
+
+def test_an_upload_within_its_limits_is_let_in(tmp_path):
+    path = pack(tmp_path / "x.zip", {"a/1.nii": b"\0" * 5000, "a/2.nii": b"x", "a/": b""})
+    assert check_upload(path) == 5001
+    assert check_upload(path, members=3, total=5001) == 5001
+    assert check_upload(path.rename(tmp_path / "upload-17")) == 5001
+
+
+def test_an_upload_of_too_many_files_is_refused(tmp_path):
+    path = pack(tmp_path / "x.zip", {f"s/{n}.dcm": b"" for n in range(10_001)})
+    says = "x.zip holds 10,001 files and folders: an upload may hold 10,000"
+    with pytest.raises(DecodeError, match=says):
+        check_upload(path)
+    assert check_upload(path, members=10_001) == 0
+    with pytest.raises(DecodeError, match="too large a directory: an upload may hold 100 files"):
+        check_upload(path, members=100)  # before there is an object for each of them
+
+
+def test_an_upload_that_promises_too_much_is_refused(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("zeros.raw", b"\0" * (1 << 20))
+        out.filelist[0].file_size = 9 << 30
+    assert path.stat().st_size < 3000
+    with pytest.raises(DecodeError, match="unpacks to 9 GB: an upload may unpack to 8 GB"):
+        check_upload(path)
+    path = pack(path, {"a.raw": b"\0" * (3 << 20), "b.raw": b"\0" * (3 << 20)})
+    with pytest.raises(DecodeError, match="unpacks to 6 MB: an upload may unpack to 4 MB"):
+        check_upload(path, total=4 << 20)
+
+
+def test_nothing_comes_out_beyond_what_the_directory_says(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("a.raw", np.random.default_rng(0).bytes(5000))
+        out.filelist[0].file_size = 100
+    assert check_upload(path) == 100
+    with pytest.raises(DecodeError, match="damaged"), archive.unpacked(path):
+        pass  # zipfile stops at 100 bytes, whose sum is another
+
+
+@pytest.mark.parametrize("name", ["../evil.nii", "/evil.nii", "a/../../evil.nii", "C:/evil.nii"])
+def test_an_upload_that_leads_outside_is_refused(tmp_path, name):
+    with pytest.raises(DecodeError, match="outside"):
+        check_upload(pack(tmp_path / "x.zip", {"ok.nii": b"x", name: b"x"}))
+
+
+def test_an_upload_of_links_copies_or_secrets_is_refused(tmp_path):
+    path, link = tmp_path / "x.zip", zipfile.ZipInfo("link.nii")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr(link, "/etc/passwd")
+    with pytest.raises(DecodeError, match="link"):
+        check_upload(path)
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("a.nii", "1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            out.writestr("a.nii", "2")
+    with pytest.raises(DecodeError, match="twice"):
+        check_upload(path)
+    whole = bytearray(pack(path, {"a.nii": b"x"}).read_bytes())
+    whole[whole.rfind(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(whole)
+    with pytest.raises(DecodeError, match="encrypted"):
+        check_upload(path)
+
+
+def test_an_upload_that_is_damaged_is_refused(tmp_path):
+    path = pack(tmp_path / "x.zip", {"a.nii": np.random.default_rng(0).bytes(5000), "b.nii": b"x"})
+    whole, at = path.read_bytes(), path.read_bytes().index(b"PK\x01\x02")
+    sized = bytearray(whole)
+    sized[at + 20 : at + 24] = (1 << 20).to_bytes(4, "little")  # packed size of the first file
+    for change in (
+        *(whole[:n] for n in (0, 10, 3000, at, at + 20, len(whole) - 1)),
+        whole[3000:],
+        b"no zip at all" * 100,
+        bytes(sized),
+    ):
+        path.write_bytes(change)
+        with pytest.raises(DecodeError, match=r"x\.zip is cut short or damaged"):
+            check_upload(path)
+    for start in range(at, len(whole) - 22):  # any byte of the directory
+        path.write_bytes(whole[:start] + b"\xff" * 8 + whole[start + 8 :])
+        with contextlib.suppress(DecodeError):  # and no other error
+            check_upload(path)
+    for gone in (tmp_path / "gone.zip", tmp_path):
+        with pytest.raises(DecodeError, match="cannot be read"):
+            check_upload(gone)
 
 
 def test_a_dicomdir_leads_to_its_files(tmp_path):

@@ -85,7 +85,9 @@ def test_a_result_never_replaces_the_scan(tmp_path):
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(OutputError, match=r"'dicom'\. Choose from: nifti, json, overlay"):
+    with pytest.raises(
+        OutputError, match=r"'dicom'\. Choose from: nifti, json, overlay, csv, html"
+    ):
         write_outputs(*result(), tmp_path, ["nifti", "dicom"])
     assert not list(tmp_path.iterdir())
 
@@ -106,15 +108,18 @@ def test_a_classification_leaves_what_fits_it(tmp_path):
 
 
 def test_a_mask_of_a_classification_is_refused_before_anything_is_written(tmp_path):
-    says = r"A classification has no output 'nifti'\. Choose from: json, overlay\."
+    says = (
+        r"A classification has no output 'nifti'\. Choose from: json, overlay, csv, html, sr, sc\."
+    )
     with pytest.raises(OutputError, match=says):
         write_outputs(*classified(), tmp_path, ["json", "nifti"])
     assert not list(tmp_path.iterdir())
 
 
-def test_without_formats_all_that_fit_are_chosen():
+def test_without_formats_the_usual_ones_that_fit_are_chosen():
     assert choose_formats((), "segmentation") == ("nifti", "json", "overlay")
     assert choose_formats([], "classification") == ("json", "overlay")
+    assert choose_formats(["html", "csv"], "classification") == ("html", "csv")
     assert choose_formats(["overlay", "json", "overlay"], "segmentation") == ("overlay", "json")
 
 
