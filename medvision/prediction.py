@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medvision.codes import ClassCodes
 from medvision.errors import SpecError
 from medvision.geometry import spacing_of, to_world, voxel_mm3
 from medvision.spec import Task, found_in, label_of
@@ -58,6 +59,8 @@ class Prediction:
         the ``report`` alone.
     multilabel : bool
         Whether each class has a probability of its own, so that several are found, or none.
+    codes : mapping of str to ClassCodes
+        What DICOM results call the classes; a class may lack them.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     multilabel: bool = False
+    codes: Mapping[str, ClassCodes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.scores is None):

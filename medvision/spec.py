@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from medvision.codes import ClassCodes
 from medvision.errors import SpecError
 from medvision.text_spec import TextSpec
 
@@ -160,6 +161,8 @@ class ModelSpec:
         `multilabel` any number.
     multilabel : bool
         Whether each class of a classification is a question of its own, yes or no.
+    codes : mapping of str to ClassCodes
+        What DICOM results call the classes, by class name; a class may lack them.
     orientation : str
         Voxel axes of the model's grid, such as ``"RAS"``. A 2D network looks at planes of the
         first two, one by one along the third.
@@ -200,6 +203,7 @@ class ModelSpec:
     fingerprint: Fingerprint | None = None
     text: TextSpec | None = None
     multilabel: bool = False
+    codes: Mapping[str, ClassCodes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -220,6 +224,11 @@ class ModelSpec:
             raise SpecError(
                 f"A class of several is not named {NO_CLASS!r}, nor with {BETWEEN!r} in its name; "
                 f"found {', '.join(strange)}."
+            )
+        if set(self.codes) - set(self.class_names):
+            raise SpecError(
+                f"Codes are of {', '.join(self.class_names)}; found some of "
+                f"{', '.join(sorted(set(self.codes) - set(self.class_names)))}."
             )
         least = 1 if self.multilabel else 2
         if self.task == "classification" and len(self.class_names) < least:
@@ -282,8 +291,11 @@ class ModelSpec:
         return {name: given[name] for name in self.input_names}
 
     def to_json(self) -> str:
-        """Return the spec as indented JSON."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """Return the spec as indented JSON; codes only where there are some."""
+        said = asdict(self)
+        if not self.codes:
+            del said["codes"]  # earlier versions of medvision do not know them
+        return json.dumps(said, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from medvision.codes import ClassCodes, split_code
 from medvision.errors import SpecError
 from medvision.spec import Fingerprint, InputSpec, Intensity, ModelSpec
 
@@ -27,6 +28,18 @@ SPEC = ModelSpec(
 
 def test_json_round_trip():
     assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+
+
+def test_codes_of_classes_stand_in_the_json_where_there_are_some():
+    assert "codes" not in SPEC.to_json()
+    left = ClassCodes("SCT:5366008:Hippocampus", laterality="SCT:7771000:Left")
+    coded = replace(SPEC, codes={"a": left})
+    assert ModelSpec.from_json(coded.to_json()) == coded
+    said = json.loads(coded.to_json())
+    said["codes"]["a"] = {"type": "SCT:5366008:Hippocampus"}
+    found = ModelSpec.from_json(json.dumps(said)).codes["a"]
+    assert found.category == "SCT:123037004:Anatomical Structure"
+    assert split_code(found.type) == ("SCT", "5366008", "Hippocampus")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +77,10 @@ def test_json_round_trip():
         ({"roi_size": [8, 8, 8, 8]}, "three voxel counts"),
         ({"roi_size": [8, 8, 8.5]}, "roi_size is int, found 8.5"),
         ({"inputs": [{"series": "3"}]}, "Unknown InputSpec settings: series"),
+        ({"codes": {"c": {"type": "SCT:10200004:Liver"}}}, "Codes are of a, b; found some of c"),
+        ({"codes": {"a": {"type": "10200004"}}}, "\"SCHEME:VALUE:Meaning\".*found '10200004'"),
+        ({"codes": {"a": {"type": "SCT:1:" + "x" * 65}}}, "meaning of a code has at most 64"),
+        ({"codes": {"a": {"category": "SCT:1:A"}}}, "ClassCodes cannot be built"),
     ],
 )
 def test_a_wrong_setting_is_named(change, says):

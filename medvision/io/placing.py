@@ -42,11 +42,13 @@ class Grid:
     shape: tuple[int, int, int]
 
 
-def whole_steps(affine: Affine, shape: Sequence[int], onto: Affine) -> NDArray[np.int64] | None:
+def whole_steps(
+    affine: Affine, shape: Sequence[int], onto: Affine, tolerance_mm: float = TOLERANCE_MM
+) -> NDArray[np.int64] | None:
     """Return the (3, 4) whole numbers that take indices of one grid to those of another.
 
-    None when the voxels do not coincide: axes may be permuted and flipped, and the origin shifted
-    by whole voxels, no more.
+    None when the voxels do not coincide to within `tolerance_mm` (at most a quarter of a voxel):
+    axes may be permuted and flipped, and the origin shifted by whole voxels, no more.
     """
     steps = (np.linalg.inv(onto) @ affine)[:3]  # (3, 4)
     whole = np.rint(steps)
@@ -58,7 +60,7 @@ def whole_steps(affine: Affine, shape: Sequence[int], onto: Affine) -> NDArray[n
         return None
     ends = np.array(np.meshgrid(*[[0, n - 1] for n in shape], [1])).reshape(4, -1)  # (4, 8)
     off = np.abs((steps - whole) @ ends).max(axis=1)  # voxels
-    allowed = np.clip(TOLERANCE_MM / spacing_of(onto), 0.02, 0.25)
+    allowed = np.clip(tolerance_mm / spacing_of(onto), 0.02, 0.25)
     return whole.astype(np.int64) if (off <= allowed).all() else None
 
 

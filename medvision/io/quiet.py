@@ -1,4 +1,4 @@
-"""pydicom without its words: what it warns of and logs repeats values, which may be identities."""
+"""pydicom and highdicom without their words: these repeat values, which may be identities."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ def quiet_pydicom() -> Iterator[None]:
             yield
     finally:
         logger.disabled = before
+
+
+@contextmanager
+def quiet_highdicom() -> Iterator[None]:
+    """Keep the warnings and log lines of highdicom, and pydicom's below it, to themselves."""
+    logger, nowhere = logging.getLogger("highdicom"), logging.NullHandler()
+    before = logger.propagate
+    logger.addHandler(nowhere)  # its modules have loggers of their own below this one
+    logger.propagate = False
+    try:
+        with quiet_pydicom():
+            yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(nowhere)

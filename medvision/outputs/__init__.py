@@ -9,8 +9,13 @@ from pathlib import Path
 
 from medvision.errors import OutputError
 from medvision.files import write_text
+from medvision.outputs.measurements import save_measurements
 from medvision.outputs.nifti import save_nifti
 from medvision.outputs.overlay import save_overlay
+from medvision.outputs.sc import save_sc
+from medvision.outputs.seg import save_labelmap, save_seg
+from medvision.outputs.sr import save_sr
+from medvision.outputs.summary import save_summary
 from medvision.prediction import Prediction
 from medvision.spec import TASKS, Task
 from medvision.study import Study
@@ -18,11 +23,24 @@ from medvision.study import Study
 
 @dataclass(frozen=True)
 class Writer:
-    """A kind of file: the end of its name, what writes it, and the tasks whose results it holds."""
+    """A kind of file.
+
+    Parameters
+    ----------
+    suffix : str
+        End of its name.
+    write : callable
+        Writes it.
+    tasks : tuple of Task
+        The tasks whose results it can hold.
+    usual : bool
+        Whether it is written where no format is asked for.
+    """
 
     suffix: str
     write: Callable[[Prediction, Study, Path], Path]
     tasks: tuple[Task, ...] = TASKS
+    usual: bool = True
 
 
 def write_mask(prediction: Prediction, study: Study, path: Path) -> Path:
@@ -42,6 +60,12 @@ WRITERS: Mapping[str, Writer] = {
     "nifti": Writer(".nii.gz", write_mask, ("segmentation",)),
     "json": Writer(".json", write_json),
     "overlay": Writer(".png", save_overlay),
+    "csv": Writer(".csv", save_measurements, usual=False),
+    "html": Writer(".html", save_summary, usual=False),
+    "seg": Writer("_seg.dcm", save_seg, ("segmentation",), usual=False),
+    "seg-labelmap": Writer("_labelmap.dcm", save_labelmap, ("segmentation",), usual=False),
+    "sr": Writer("_sr.dcm", save_sr, usual=False),  # after seg, to which it refers
+    "sc": Writer("_sc.dcm", save_sc, usual=False),
 }
 
 
@@ -60,8 +84,9 @@ def write_outputs(
         The study it was made of; pictures show its scan.
     folder : str or Path
     formats : sequence of str
-        Keys of `WRITERS`: ``"nifti"`` (of a segmentation), ``"json"``, ``"overlay"``. None
-        given, all that fit the result.
+        Keys of `WRITERS`: ``"nifti"`` (of a segmentation), ``"json"``, ``"overlay"``; ``"csv"``,
+        ``"html"`` and those of DICOM only when asked for: ``"seg"``, ``"seg-labelmap"`` (of a
+        segmentation), ``"sr"``, ``"sc"``. None given, the usual ones that fit the result.
 
     Returns
     -------
@@ -71,8 +96,10 @@ def write_outputs(
     Raises
     ------
     OutputError
-        When a format is unknown or does not fit the result, the case's name cannot name a file, a
-        result would replace the scan, or the disk refuses.
+        When a format is unknown or does not fit the result or the scan, the case's name cannot
+        name a file, a result would replace the scan, or the disk refuses.
+    MissingExtra
+        When a format needs what is not installed.
     """
     formats = choose_formats(formats, prediction.task)
     case_id = prediction.case_id
@@ -85,7 +112,8 @@ def write_outputs(
         if path.resolve() in scans:
             raise OutputError(f"{path} is the scan itself: name another folder for the results.")
     files = {}
-    for kind, path in targets.items():
+    for kind in sorted(targets, key=list(WRITERS).index):  # a report refers to what is there
+        path = targets[kind]
         try:
             files[kind] = WRITERS[kind].write(prediction, study, path)
         except OSError as error:
@@ -94,7 +122,7 @@ def write_outputs(
 
 
 def choose_formats(formats: Sequence[str], task: Task) -> tuple[str, ...]:
-    """Return the formats asked for, or without any all that can hold the result of a task.
+    """Return the formats asked for, or without any the usual ones of a task.
 
     Raises
     ------
@@ -106,4 +134,5 @@ def choose_formats(formats: Sequence[str], task: Task) -> tuple[str, ...]:
         if kind not in fitting:
             why = f"A {task} has no output" if kind in WRITERS else "Unknown output"
             raise OutputError(f"{why} {kind!r}. Choose from: {', '.join(fitting)}.")
-    return tuple(dict.fromkeys(formats)) or fitting
+    usual = tuple(kind for kind in fitting if WRITERS[kind].usual)
+    return tuple(dict.fromkeys(formats)) or usual

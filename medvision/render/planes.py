@@ -91,7 +91,9 @@ def panel_side(volume: Volume) -> int:
 
 def plane_pixels(volume: Volume, plane: Plane, index: int, channel: int = 0) -> NDArray[Any]:
     """Return one plane of a volume oriented RAS, (height, width), as it is looked at."""
-    cut = np.take(volume.array[channel], index, axis=plane.axis)  # (low axis, high axis)
+    # a view: np.take copies a whole volume that does not lie in C order, to take one plane of it
+    here = (slice(None),) * plane.axis + (index,)
+    cut = volume.array[channel][here]  # (low axis, high axis)
     width_first = cut if plane.across < plane.down else cut.T
     return np.asarray(width_first[::-1, ::-1].T)
 
