@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from medvision.render import flat_plane, half_size, is_large, viewer_nifti, windows_of
+from medvision.render.viewing import label_map
 from medvision.volume import SeriesInfo, Volume, Window
 
 AFFINE = np.array([[0, -2.0, 0.3, 10], [-1, 0, 0, 20], [0, 0.2, 3, -5], [0, 0, 0, 1]])
@@ -63,6 +64,33 @@ def test_half_the_size_lies_where_the_whole_does():
         np.testing.assert_allclose(place, AFFINE @ [2 * i, 2 * j, 0, 1])
     assert not is_large(whole)
     assert is_large(Volume(np.broadcast_to(np.int16(0), (1, 512, 512, 300)), np.eye(4)))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, np.float32])
+def test_labels_are_numbered_as_they_are_named(kind):
+    array = np.array([0, 7, 100, 7, 3, 0], kind).reshape(1, 6, 1, 1)
+    found = label_map(Volume(array, AFFINE), [100, 7])
+    assert found.array.dtype == np.uint8
+    assert found.array.ravel().tolist() == [0, 2, 1, 2, 0, 0]  # 3 has no name
+    assert np.array_equal(found.affine, AFFINE)
+    assert not label_map(Volume(array, AFFINE), []).array.any()
+
+
+def test_what_is_no_number_is_no_label():
+    array = np.array([np.nan, 1.5, 12_101, -1], np.float32).reshape(1, 4, 1, 1)
+    assert label_map(Volume(array, AFFINE), [12_101, 1]).array.ravel().tolist() == [0, 0, 1, 0]
+    many = label_map(Volume(array, AFFINE), [*range(1, 300), 12_101])
+    assert many.array.dtype == np.uint16
+    assert many.array.max() == 300
+
+
+def test_segments_become_one_map_and_the_later_covers_the_earlier():
+    array = np.zeros((3, 4, 1, 1), np.uint8)
+    array[0, :3], array[1, 2:], array[2, 3] = 1, 1, 1
+    info = SeriesInfo(channels="segment")
+    found = label_map(Volume(array, AFFINE, info), [2, 1, 3])
+    assert found.array.ravel().tolist() == [2, 2, 1, 3]
+    assert found.info.channels == ""
 
 
 def test_windows_are_those_of_the_modality():

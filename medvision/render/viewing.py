@@ -6,6 +6,7 @@ Knows nothing of files and of the viewer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -69,6 +70,36 @@ def narrowed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array.astype(kind)
 
 
+def label_map(volume: Volume, values: Sequence[int]) -> Volume:
+    """Return a map of labels, numbered from 1 in the order of `values`, all else 0.
+
+    Small numbers, which a program on a graphics card looks up in a short table. Segments, one a
+    channel, have their channel's number as value, from 1; the later covers the earlier.
+    """
+    dtype = np.uint8 if len(values) < 256 else np.uint16
+    found = np.zeros(volume.shape, dtype)
+    apart = volume.info.channels == "segment"
+    array = volume.array[0]
+    if apart:
+        for number, value in sorted(enumerate(values, 1), key=lambda one: one[1]):
+            if 1 <= value <= len(volume.array):
+                found[volume.array[value - 1] > 0] = number
+    elif array.dtype in (np.uint8, np.bool_):
+        table = np.zeros(256, dtype)
+        for number, value in enumerate(values, 1):
+            if 0 < value < 256:
+                table[value] = number
+        found = table[array.astype(np.uint8, copy=False)]
+    else:
+        order = np.argsort(values)
+        known = np.asarray(values)[order]
+        if known.size:
+            place = np.searchsorted(known, array).clip(0, len(known) - 1)
+            found = np.where((known[place] == array) & (array != 0), order[place] + 1, 0)
+    info = replace(volume.info, channels="") if apart else volume.info
+    return Volume(found.astype(dtype, copy=False)[None], volume.affine, info)
+
+
 def half_size(volume: Volume) -> Volume:
     """Return every other voxel along each axis that has more than one, of the first channels shown.
 
@@ -93,9 +124,17 @@ def windows_of(volume: Volume) -> dict[str, Window]:
         return usual | WINDOWS
     if channels_shown(volume) == 3 or not np.issubdtype(volume.array.dtype, np.number):
         return usual
-    finite = volume.array[np.isfinite(volume.array)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    low, high = extent_of(volume.array)
     return usual | ({"All values": Window((low + high) / 2, high - low)} if high > low else {})
+
+
+def extent_of(array: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return the lowest and the highest finite value; 0 and 1 where there is none."""
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 1.0)
+    if np.isfinite([low, high]).all():
+        return low, high
+    finite = array[np.isfinite(array)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
 def flat_plane(volume: Volume) -> Plane | None:

@@ -1,8 +1,11 @@
 // The controls beside the picture. They change the picture at once, and tell Python nothing.
 
+import { isRadiological } from "./company.js"
 import { hex, rgb } from "./labels.js"
 
 const KEYS = { 1: "Three planes", 2: "Axial", 3: "Coronal", 4: "Sagittal", 5: "3D" }
+const CORNERS = `<svg viewBox="0 0 12 12" width="12" height="12" fill="none" stroke="currentColor"
+  stroke-width="1.5"><path d="M1 4V1h3M8 1h3v3M11 8v3H8M4 11H1V8"/></svg>`
 const HELP = [
   "click: move the crosshair",
   "wheel: next slice",
@@ -11,6 +14,8 @@ const HELP = [
   "w: next window",
   "m: masks on and off",
   "r: left and right",
+  "b: draw a box by dragging",
+  "Esc: clear the box",
   "f: full screen",
 ].join("\n")
 
@@ -23,11 +28,7 @@ export class Panel {
     root.prepend(this.bar)
     root.append(this.side)
     this.views = make("div", "views")
-    for (const name of views) {
-      const button = make("button", "", name)
-      button.onclick = () => viewer.view(name)
-      this.views.append(button)
-    }
+    this.names = views
     this.presets = make("select", "presets")
     this.presets.title = "Window (w)"
     this.presets.onchange = () => this.preset(this.presets.selectedIndex)
@@ -36,32 +37,61 @@ export class Panel {
     this.side_button = make("button", "sides")
     this.side_button.title = "Radiological or neurological (r)"
     this.side_button.onclick = () => this.turn()
+    this.box = make("button", "box", "Box")
+    this.box.title = "Draw a box by dragging; on another plane, refine it (b)"
+    this.box.onclick = () => viewer.box.draw(!viewer.box.drawing)
+    this.clear = make("button", "clear")
+    this.clear.title = "Clear the box (Esc)"
+    this.clear.onclick = () => viewer.box.clear()
     this.frames = make("label", "frames")
-    this.full = make("button", "full", "⛶")
+    this.full = make("button", "full")
+    this.full.innerHTML = CORNERS
+    this.full.ariaLabel = "Full screen"
     this.full.title = "Full screen (f)"
     this.full.onclick = () => this.fill()
     const help = make("span", "help", "?")
     help.title = HELP
     this.bar.append(this.views, this.presets, this.level.label, this.width.label)
-    this.bar.append(this.frames, this.side_button, help, this.full)
+    this.bar.append(this.frames, this.box, this.side_button, help, this.full)
+    root.querySelector(".stage").append(this.clear) // in the bar it would move the picture
   }
 
   /** Make the controls that depend on what is shown. */
   build(data) {
+    this.drawable = Boolean(data.drawable)
+    this.boxes()
     const said = JSON.stringify([data.scan, data.layers, data.presets])
     if (said === this.said) return
     this.said = said
-    this.layers = data.layers.map((layer) => ({
-      ...layer,
-      labels: (layer.labels ?? []).map((label) => ({ ...label })),
-    }))
+    const isNew = this.scan !== data.scan.id
+    this.scan = data.scan.id
+    const before = new Map((this.layers ?? []).map((layer) => [layer.url, layer]))
+    this.layers = (data.layers ?? []).map(
+      (layer) =>
+        before.get(layer.url) ?? {
+          ...layer,
+          share: 0.5,
+          labels: (layer.labels ?? []).map((label) => ({ ...label })),
+        },
+    )
+    this.side.replaceChildren(...this.layers.map((layer, number) => this.layer(layer, number)))
+    this.side.hidden = !this.layers.length
+    if (!isNew) return
+    const { flat } = data.scan
+    this.views.replaceChildren(
+      ...(flat ? [flat] : this.names).map((name) => {
+        const button = make("button", "", name)
+        button.onclick = () => this.viewer.view(name)
+        return button
+      }),
+    )
+    this.side_button.hidden = data.scan.placed === false
     this.ready = data.presets ?? []
     this.presets.replaceChildren(...this.ready.map(({ name }) => make("option", "", name)))
     this.presets.hidden = this.ready.length < 2
     for (const field of [this.level, this.width]) field.label.hidden = Boolean(data.scan.color)
-    this.radiological = data.radiological ?? true
     this.sides()
-    this.window(this.viewer.window())
+    this.window(data.scan)
     this.frames.replaceChildren()
     if (data.scan.frames > 1) {
       const slider = range(0, data.scan.frames - 1, 1, 0, (v) => {
@@ -71,14 +101,16 @@ export class Panel {
       const text = make("span", "", `1 / ${data.scan.frames}`)
       this.frames.append("Time ", slider, text)
     }
-    this.side.replaceChildren(...this.layers.map((layer, number) => this.layer(layer, number)))
-    this.side.hidden = !this.layers.length
+  }
+
+  /** Return the opacity of a layer. */
+  share(number) {
+    return this.hidden ? 0 : this.layers[number].share
   }
 
   layer(layer, number) {
     const box = make("section", "layer")
     box.append(make("h4", "", layer.name))
-    layer.share ??= 0.5
     const slider = range(0, 1, 0.01, layer.share, (share) => {
       layer.share = share
       this.viewer.setOpacity(number, share)
@@ -118,7 +150,7 @@ export class Panel {
   window({ low, high }) {
     this.level.input.value = trim((low + high) / 2)
     this.width.input.value = trim(high - low)
-    this.viewer.root.dataset.window = JSON.stringify({ low, high })
+    this.root.dataset.window = JSON.stringify({ low, high })
   }
 
   typed() {
@@ -134,20 +166,40 @@ export class Panel {
   }
 
   turn() {
-    this.radiological = !this.radiological
-    this.viewer.setRadiological(this.radiological)
-    this.sides()
+    if (!this.side_button.hidden) this.viewer.setRadiological(!isRadiological())
   }
 
   sides() {
-    const how = this.radiological ? "Radiological: R is left" : "Neurological: R is right"
+    const how = isRadiological() ? "Radiological: R is left" : "Neurological: R is right"
     this.side_button.textContent = how
-    this.root.dataset.radiological = String(this.radiological)
+    this.root.dataset.radiological = String(isRadiological())
+  }
+
+  /** Say whether a box can be drawn, is being drawn, and how large it is. */
+  boxes() {
+    const { drawing, ranges, own } = this.viewer.box ?? {}
+    this.box.hidden = !this.drawable
+    this.box.classList.toggle("on", Boolean(drawing))
+    this.clear.hidden = !(ranges && own)
+    if (!this.clear.hidden) {
+      const sides = ranges.map(([low, high]) => (high - low).toFixed(0))
+      this.clear.textContent = `✕ Box ${sides.join(" × ")} mm`
+    }
+  }
+
+  /** Clear the box, or stop drawing one; tells whether there was either. */
+  escape() {
+    const { box } = this.viewer
+    if (box.drag) box.cancel()
+    else if (box.ranges && box.own) box.clear()
+    else if (box.drawing) box.draw(false)
+    else return false
+    return true
   }
 
   masks() {
     this.hidden = !this.hidden
-    this.layers.forEach(({ share }, i) => this.viewer.setOpacity(i, this.hidden ? 0 : share))
+    this.layers.forEach((_, i) => this.viewer.setOpacity(i, this.share(i)))
   }
 
   fill() {
@@ -156,7 +208,9 @@ export class Panel {
   }
 
   key(event) {
-    if (["INPUT", "SELECT"].includes(event.composedPath()[0].tagName)) return
+    const { tagName, type } = event.composedPath()[0]
+    if (tagName === "SELECT" || (tagName === "INPUT" && type === "number")) return
+    if (event.ctrlKey || event.metaKey || event.altKey) return
     const pressed = event.key.toLowerCase()
     if (KEYS[pressed]) this.viewer.view(KEYS[pressed])
     else if (pressed === "w" && this.ready.length) {
@@ -164,6 +218,8 @@ export class Panel {
     } else if (pressed === "m") this.masks()
     else if (pressed === "r") this.turn()
     else if (pressed === "f") this.fill()
+    else if (pressed === "b" && this.drawable) this.viewer.box.draw(!this.viewer.box.drawing)
+    else if (pressed === "escape" && this.escape()) this.viewer.box.outline()
     else return
     event.stopPropagation() // else Streamlit takes r for a rerun
     event.preventDefault()

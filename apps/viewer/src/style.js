@@ -1,7 +1,7 @@
 // Dark around the picture, one accent color, and no width wasted.
 
 export const STYLE = `
-.viewer { display: grid; grid-template: auto 1fr / 1fr auto; background: #0e1013; color: #d9dde3;
+.viewer { container-type: inline-size; display: grid; grid-template: auto 1fr / 1fr auto; background: #0e1013; color: #d9dde3;
   border-radius: 6px; overflow: hidden; outline: none; font: 13px/1.4 system-ui, sans-serif; }
 .viewer:focus-visible { box-shadow: 0 0 0 2px #f5b840; }
 .viewer:fullscreen { height: 100vh !important; border-radius: 0; }
@@ -18,9 +18,18 @@ input[type=number] { width: 5.5em; }
 input[type=range] { accent-color: #f5b840; }
 .stage { position: relative; min-width: 0; min-height: 0; overflow: hidden; }
 canvas { position: absolute; inset: 0; width: 100%; height: 100%; outline: none; }
+.over { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+.over polygon { fill: none; stroke: #f5b840; stroke-width: 2; vector-effect: non-scaling-stroke;
+  filter: drop-shadow(0 0 1px #000); }
+.over text { fill: #fff; stroke: #000; stroke-width: .2em; stroke-linejoin: round;
+  paint-order: stroke; font-weight: 600; }
+.clear { position: absolute; right: 8px; bottom: 6px; padding: 1px 8px; }
+.drawing { touch-action: none; }
+.drawing canvas { cursor: crosshair; }
 .wait { position: absolute; inset: 0; display: grid; place-items: center; text-align: center;
   padding: 1em; pointer-events: none; font-size: 15px; }
-.place { position: absolute; left: 8px; bottom: 6px; white-space: pre; pointer-events: none;
+.place { position: absolute; left: 4px; bottom: 4px; white-space: pre; pointer-events: none;
+  padding: 1px 6px; border-radius: 3px; background: #0e1013cc;
   font-variant-numeric: tabular-nums; text-shadow: 0 0 3px #000, 0 0 3px #000; }
 .side { width: 210px; padding: 8px; overflow: auto; background: #171a1f; }
 [hidden] { display: none !important; }
@@ -34,4 +43,5 @@ canvas { position: absolute; inset: 0; width: 100%; height: 100%; outline: none;
 .label small { color: #9aa3ae; }
 .help { cursor: help; color: #9aa3ae; border: 1px solid #343a43; border-radius: 50%; width: 1.5em;
   text-align: center; }
+@container (max-width: 660px) { .side { width: 150px; } .number { display: none; } }
 `
