@@ -1,27 +1,44 @@
-"""Many studies through one model: each stands alone, and none is lost.
+"""Many studies through one model: each stands alone, none is lost and none done twice.
 
-Joins reading, the Predictor and the writers; everything a face shows comes from here.
+Joins reading, the Predictor, the writers and the store; everything a face shows comes from here.
 """
 
 from __future__ import annotations
 
+import errno
+import json
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import torch
+
 from medvision.errors import MedvisionError, OutputError
+from medvision.export import RESOLVED, Export
 from medvision.files import sha256
 from medvision.io import read_study
-from medvision.jobs import Job, Outcome
-from medvision.outputs import choose_formats, write_outputs
-from medvision.outputs.table import columns_of, failed_row, row_of, write_results
+from medvision.jobs import Job, Outcome, Shard
+from medvision.outputs import write_outputs
+from medvision.outputs.table import failed_row, row_of
+from medvision.pipeline import run_pipeline
+from medvision.prediction import Prediction
 from medvision.predictor import Predictor
-from medvision.progress import track
-from medvision.run_card import begin_run_card, hash_inputs, run_card, write_run_card
+from medvision.progress import announce, track
+from medvision.run_card import resolved_of
+from medvision.session import Work, open_session
+from medvision.spec import InputSpec
+from medvision.store import Ending, Store
+from medvision.study import Study
+from medvision.whole import Files, hash_inputs, mark_of
 
-RESULTS = "results.csv"
-SAVE_EVERY = 5.0  # seconds between two versions of the table
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other study could be written either
+LOOK_EVERY = 0.5  # seconds between two looks at what other processes do
 
 
 def run_batch(
@@ -34,113 +51,236 @@ def run_batch(
     show: bool = True,
     debug: bool = False,
     overwrite: bool = False,
+    *,
+    retry_failed: bool = False,
+    shard: Shard | None = None,
 ) -> list[Outcome]:
     """Predict every job; write its files, results.csv and run.json into `out`.
 
-    Of `formats` none given means all that fit the model's task.
+    Of `formats` none given means all that fit the model's task. A study that fails is a row with
+    its reason, and the others go on.
 
-    A study that fails is a row with its reason, and the others go on. The table is brought up to
-    date every few seconds and at the end, so an interrupted run still tells what it did.
+    status.sqlite in `out` holds the state of every study, so that a run that was ended at any
+    moment goes on when it is started again: what is done, whole and made of the same files is not
+    done again. Any number of processes may work on one `out` at a time. The two tables are
+    written from it every few seconds and at the end.
 
-    Raises
-    ------
-    OutputError
-        When a format is unknown or does not fit the task, or `out` cannot hold results, or holds
-        earlier ones and `overwrite` is False.
-    """
-    spec = predictor.spec
-    formats = choose_formats(formats, spec.task)
-    check_folder(out, overwrite)
-    begin_run_card(out, command)  # from now on the folder holds results, not scans
-    started, saved = time.time(), 0.0
-    outcomes: list[Outcome] = []
+    Parameters
+    ----------
+    jobs : sequence of Job
+    predictor : Predictor
+    out : Path
+    model : str
+        What the predictor was loaded from.
+    formats, command : sequence of str
+    show : bool
+        Whether to show progress.
+    debug : bool
+        Whether to print the traceback of a study that fails.
+    overwrite : bool
+        Begin anew where `out` holds results.
+    retry_failed : bool
+        Run those again that failed.
+    shard : Shard, optional
+        The part of the jobs that is for this process.
 
-    def save() -> None:
-        rows = [outcome.row for outcome in outcomes]
-        write_results(rows, columns_of(spec.task, spec.class_names), out / RESULTS)
-
-    try:
-        for job in track(jobs, "Predict", len(jobs), show):
-            outcomes.append(run_job(job, predictor, out, formats, debug))
-            if time.monotonic() - saved > SAVE_EVERY:
-                save()
-                saved = time.monotonic()
-    finally:
-        save()
-    write_run_card(out, run_card(outcomes, predictor, model, formats, command, started))
-    return outcomes
-
-
-def check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a place for results that cannot be one, or holds those of an earlier run.
+    Returns
+    -------
+    list of Outcome
+        One a job, or one a job of the shard, in their order.
 
     Raises
     ------
     OutputError
+        When a format is unknown or does not fit the task, or `out` cannot hold results, holds
+        those of other settings, or is full.
     """
-    if out.is_file():
-        raise OutputError(f"{out} cannot hold results: it is a file, not a folder.")
+    session = partial(open_session, jobs, predictor.spec, out, model, formats, command)
+    with session(show=show, overwrite=overwrite, retry_failed=retry_failed, shard=shard) as run:
+        run.store.note({RESOLVED: json.dumps(resolved_of(predictor))})
+        with saved_at_the_end(run.export):
+            run_studies(run, predictor, run.export.tick, run.waiting if show else 0, debug)
+        return run.outcomes()
+
+
+@contextmanager
+def saved_at_the_end(export: Export) -> Iterator[None]:
+    """Write the tables before the block and after it; what ends the block comes first."""
+    export.save()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot hold results: {error.strerror}.") from None
-    if not overwrite and (out / RESULTS).exists():
-        raise OutputError(
-            f"{out} holds the results of an earlier run: name another folder, or --overwrite."
+        yield
+    except BaseException:
+        with suppress(OutputError):  # a full disk: those that are there are whole
+            export.save()
+        raise
+    export.save()
+
+
+@dataclass
+class Item:
+    """A study on its way."""
+
+    job: Job
+    study: Study | None = None
+    prediction: Prediction | None = None
+    ending: Ending = field(default_factory=lambda: Ending({}))
+    reason: str = ""  # why it failed
+    clock: Clock = field(default_factory=lambda: Clock())
+
+
+def run_studies(
+    run: Work,
+    predictor: Predictor,
+    tick: Callable[[], None] = lambda: None,
+    total: int = 0,
+    debug: bool = False,
+    tries: int = 0,
+) -> None:
+    """Run what waits until all studies of this process have ended, here or elsewhere.
+
+    Reading ahead and writing have a thread each; the network runs in the thread that calls.
+
+    Parameters
+    ----------
+    run : Work
+    predictor : Predictor
+    tick : callable
+        Called after each study.
+    total : int
+        How many are to be expected, for a progress bar; 0 shows none.
+    debug : bool
+    tries : int
+        See `Store.claim`.
+    """
+
+    def source(stop: threading.Event) -> Iterator[Item]:
+        return (Item(job) for job in claims(run.store, run.mine, stop, total > 0, tries))
+
+    def finish(item: Item) -> None:
+        write(item, run.out, run.formats, debug)
+        state = "failed" if item.reason else "done"
+        run.store.end(item.job.case_id, state, item.ending)
+        tick()
+
+    with warnings.catch_warnings():  # threads undo each other's filters, not this one
+        warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")  # its words repeat values
+        run_pipeline(
+            source,
+            partial(read, inputs=predictor.spec.inputs, debug=debug),
+            partial(predict, predictor=predictor, debug=debug),
+            finish,
+            lambda items: track(items, "Predict", total, total > 0),
         )
 
 
-def run_job(
-    job: Job, predictor: Predictor, out: Path, formats: Sequence[str], debug: bool = False
-) -> Outcome:
-    """Predict and write one study; whatever goes wrong ends in the outcome's row."""
-    clock = Clock()
-    source = str(job.source)
+def claims(
+    store: Store, jobs: Mapping[str, Job], stop: threading.Event, show: bool, tries: int
+) -> Iterator[Job]:
+    """Yield studies claimed for this process, until none waits and no other process runs one."""
+    told = False
+    while not stop.is_set():
+        case_id = store.claim(tries)
+        if case_id is not None:
+            yield jobs[case_id]
+            continue
+        count = store.elsewhere()
+        if not count:
+            return
+        if not told and store.others():
+            announce(f"Waiting for {count} that another process runs.", show)
+            told = True
+        stop.wait(LOOK_EVERY)
+
+
+@contextmanager
+def step(item: Item, name: str, debug: bool) -> Iterator[None]:
+    """Take the time of a step; whatever goes wrong in it is the reason why the study failed."""
+    item.clock.start()
     try:
-        inputs = predictor.spec.inputs
-        study = read_study(job.study or job.source, job.series, job.case_id, inputs=inputs)
-        clock.lap("read")
-        prediction = predictor.predict(study, job.box)
-        clock.lap("predict")
-        files = write_outputs(prediction, study, out, formats)
-        clock.lap("write")
-        return Outcome(
-            job=job,
-            row=row_of(prediction, source, clock.total, files),
-            seconds=clock.laps,
-            input_sha256=hash_inputs(
-                list(dict.fromkeys(p for v in study.volumes.values() for p in v.info.sources))
-            ),
-            outputs={k: {"file": p.name, "sha256": sha256(p)} for k, p in files.items()},
-        )
+        yield
+        item.clock.lap(name)
     except Exception as error:  # one bad study must not stop the others
+        if name == "write" and nowhere_to_write(error):
+            raise OutputError(f"{error} Make room and run again: what is done is kept.") from error
         if debug:
             traceback.print_exc()
-        return Outcome(
-            job, failed_row(job.case_id, source, reason_of(error), clock.total), clock.laps
-        )
+        item.reason = reason_of(error)
+        item.study = item.prediction = None
+
+
+def read(item: Item, inputs: Sequence[InputSpec], debug: bool = False) -> Item:
+    """Read the scans of a study."""
+    job = item.job
+    with step(item, "read", debug):
+        item.study = read_study(job.study or job.source, job.series, job.case_id, inputs=inputs)
+    return item
+
+
+def predict(item: Item, predictor: Predictor, debug: bool = False) -> Item:
+    """Run the model on a study."""
+    if item.study is not None:
+        with step(item, "predict", debug):
+            item.prediction = predictor.predict(item.study, item.job.box)
+    return item
+
+
+def write(item: Item, out: Path, formats: Sequence[str], debug: bool = False) -> Item:
+    """Write the files of a study and drop its voxels; its ending is what the store keeps."""
+    files, source = Files(item.job), str(item.job.source)
+    study, prediction = item.study, item.prediction
+    if study is not None and prediction is not None:
+        with step(item, "write", debug):
+            used = [path for one in study.volumes.values() for path in one.info.sources]
+            sources = list(dict.fromkeys(used))
+            hashed = hash_inputs(sources)
+            paths = write_outputs(prediction, study, out, formats)
+            item.clock.lap("write")
+            item.ending = Ending(
+                row=row_of(prediction, source, item.clock.total, paths),
+                seconds=item.clock.laps,
+                inputs=files.inputs(sources, hashed).to_json(),
+                input_sha256=hashed,
+                outputs={k: {"file": p.name, "sha256": sha256(p)} for k, p in paths.items()},
+                marks={kind: mark_of(path) for kind, path in paths.items()},
+            )
+    if item.reason:
+        row = failed_row(item.job.case_id, source, item.reason, item.clock.total)
+        item.ending = Ending(row, item.clock.laps, files.inputs().to_json())
+    item.study = item.prediction = None
+    return item
+
+
+def nowhere_to_write(error: BaseException) -> bool:
+    """Tell whether a study could not be written because nothing can be."""
+    cause = error if isinstance(error, OSError) else error.__context__
+    return isinstance(cause, OSError) and cause.errno in NO_PLACE
 
 
 def reason_of(error: Exception) -> str:
     """Return what a user is told; the text of a foreign error may hold a name, so it is not."""
     if isinstance(error, MedvisionError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "Out of memory: crop the scan with --box, or use a machine with more."
     return f"Unexpected {type(error).__name__}: run again with --debug, and please report it."
 
 
 class Clock:
-    """Seconds spent on each named step."""
+    """Seconds spent on each named step; the time between two steps is not counted."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self.last = time.perf_counter()
 
+    def start(self) -> None:
+        """Begin a step."""
+        self.last = time.perf_counter()
+
     def lap(self, name: str) -> None:
-        """Name the time since the last lap."""
+        """Name the time since the step began; a second lap of that name is added to it."""
         now = time.perf_counter()
-        self.laps[name], self.last = round(now - self.last, 3), now
+        self.laps[name] = round(self.laps.get(name, 0.0) + now - self.last, 3)
+        self.last = now
 
     @property
     def total(self) -> float:

@@ -95,48 +95,110 @@ def predict(
         ),
     ] = None,
     outputs: Annotated[
-        str, typer.Option(help="Files per study: nifti, json, overlay. Default: all that fit.")
+        str,
+        typer.Option(
+            help="Files per study, joined by commas: nifti, json, overlay (the default: those of "
+            "them that fit), csv, html; of DICOM scans also seg, seg-labelmap, sr, sc."
+        ),
     ] = "",
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    overwrite: Annotated[
-        bool, typer.Option(help="Replace the results of an earlier run in --out.")
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run those again that failed in an earlier run.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew where --out holds results.")
+    ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(help="Run one part of the studies, such as 3/16; all may share one --out."),
+    ] = "",
+    ray: Annotated[
+        str,
+        typer.Option(
+            help="Run on a Ray cluster: its address, auto for the one that this machine belongs "
+            "to, local to start one here."
+        ),
+    ] = "",
+    workers: Annotated[
+        int, typer.Option(min=0, help="With --ray; 0: one a GPU, or else one per 4 processors.")
+    ] = 0,
     quiet: Quiet = False,
     debug: Annotated[bool, typer.Option(help="Print the traceback of a failed study.")] = False,
 ) -> None:
     """Segment or classify scans: a JSON, a picture, a row of results.csv and perhaps a mask each.
 
-    Exits with 1 if any study failed; the others still finish.
+    Started again with the same --out it goes on: what is done and whole is not done again. Any
+    number of processes may share one --out. Exits with 1 if any study failed; the others still
+    finish. More: docs/batch.md.
 
     Examples:
 
       medvision predict brain.nii.gz --model hippocampus --out results --box mni:left-hippocampus
 
       medvision predict scans/ --model runs/mine/model --out results
+
+      medvision predict scans/ --model runs/mine/model --out results --retry-failed
+
+      medvision predict scans/ --model runs/mine/model --out results --shard 3/16
+
+      medvision predict scans/ --model runs/mine/model --out results --ray auto
     """
-    from medvision.batch import run_batch
     from medvision.geometry import parse_box
-    from medvision.jobs import plan_jobs
-    from medvision.predictor import load_predictor
+    from medvision.jobs import parse_shard, plan_jobs
 
     boxes = [parse_box(text) for text in box or []]
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-    jobs = plan_jobs(inputs, out, series or (), boxes, not quiet)
-    predictor = load_predictor(model, device)
+    part = parse_shard(shard) if shard else None
     formats = [name.strip() for name in outputs.split(",") if name.strip()]
-    outcomes = run_batch(
-        jobs, predictor, out, model, formats, command(), not quiet, debug, overwrite
-    )
+    jobs = plan_jobs(inputs, out, series or (), boxes, not quiet)
+    if ray:
+        from medvision.cluster import run_on_ray
+
+        outcomes, spec = run_on_ray(
+            jobs,
+            model,
+            out,
+            ray,
+            formats,
+            command(),
+            not quiet,
+            debug,
+            overwrite,
+            retry_failed=retry_failed,
+            shard=part,
+            device=device,
+            workers=workers,
+            threads=threads,
+        )
+    else:
+        from medvision.batch import run_batch
+        from medvision.predictor import load_predictor
+
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+        predictor = load_predictor(model, device)
+        spec = predictor.spec
+        outcomes = run_batch(
+            jobs,
+            predictor,
+            out,
+            model,
+            formats,
+            command(),
+            not quiet,
+            debug,
+            overwrite,
+            retry_failed=retry_failed,
+            shard=part,
+        )
     from medvision.tables import print_notes, print_outcomes
 
     if quiet:
         print_notes(outcomes)
     else:
-        print_outcomes(outcomes, predictor.spec.class_names, out, predictor.spec.task)
+        print_outcomes(outcomes, spec.class_names, out, spec.task)
     raise typer.Exit(int(any(outcome.failed for outcome in outcomes)))
 
 
@@ -178,8 +240,17 @@ def start_app(
             "May be given more than once."
         ),
     ] = None,
+    trail: Annotated[
+        Path | None,
+        typer.Option(
+            help="The audit log: a line for every view, run and export, with pseudonyms alone; "
+            "their key lies beside it. [default: ~/.local/state/medvision/trail.jsonl]"
+        ),
+    ] = None,
 ) -> None:
     """Open the Streamlit app on this machine's address only.
+
+    Browse the folder's scans, look at them, run models, compare results.
 
     Examples:
 
@@ -189,7 +260,7 @@ def start_app(
     """
     from medvision.extras import run_app
 
-    raise typer.Exit(run_app(folder, port, model or ()))
+    raise typer.Exit(run_app(folder, port, model or (), trail))
 
 
 def command() -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PART = ".part-"  # begins a temporary name; the number of its process follows
 
 
 @contextmanager
@@ -18,7 +21,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     work, and it is flushed to the disk before the rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix="".join(path.suffixes), dir=path.parent)
+    ends = "".join(path.suffixes)
+    handle, name = tempfile.mkstemp(prefix=f"{PART}{os.getpid()}-", suffix=ends, dir=path.parent)
     os.close(handle)
     part = Path(name)
     try:
@@ -44,6 +48,20 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def remove_parts(folder: Path, alive: Callable[[], Collection[int]]) -> None:
+    """Remove the temporary files that ended processes have left.
+
+    `alive` tells the numbers of the processes that write there; it is asked once they are listed,
+    so that none that begins meanwhile loses its own.
+    """
+    parts = list(folder.glob(f"{PART}*"))
+    writing = {*map(str, alive()), str(os.getpid())} if parts else set()
+    for part in parts:
+        if part.name.removeprefix(PART).partition("-")[0] not in writing:
+            part.unlink(missing_ok=True)
+
+
+@functools.cache  # asking sets it for a moment, which other threads would notice
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -12,11 +12,10 @@ import torch
 from medvision.batch import run_batch
 from medvision.checkpoint import model_hash
 from medvision.errors import DecodeError, SeriesError, SpecError
-from medvision.geometry import Box
 from medvision.io import find_studies
 from medvision.jobs import Job
 from medvision.predictor import load_predictor
-from medvision.run_card import read_run_card
+from medvision.run_card import box_of, read_run_card
 from medvision.zoo import find_model
 
 
@@ -66,9 +65,7 @@ def replay(
 
 def job_of(case: dict[str, Any]) -> Job:
     """Return the job that a case of a card was."""
-    box = case["box"]
-    if box is not None:
-        box = Box(tuple(box["low"]), tuple(box["high"]), box["name"], box["space"])
+    box = box_of(case["box"])
     source, uid = Path(case["source"]), case.get("study_uid", "")
     try:
         found = find_studies(source)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,49 +15,69 @@ from typing import Any
 
 import torch
 
-from medvision.checkpoint import model_hash
 from medvision.errors import DecodeError
-from medvision.files import sha256, write_text
+from medvision.files import write_text
+from medvision.geometry import Box
 from medvision.jobs import Outcome
 from medvision.predictor import Predictor
-from medvision.zoo import find_model
 
 RUN_CARD = "run.json"
 PACKAGES = ("medvision-toolkit", "torch", "monai", "numpy", "nibabel", "pydicom", "pillow")
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the card of a run says of all its studies.
+
+    Parameters
+    ----------
+    name, given_as, sha256 : str
+        The model: its own name, what the user called it, and its hash.
+    formats, command : tuple of str
+    started : float
+        Seconds since the epoch.
+    """
+
+    name: str
+    given_as: str
+    sha256: str
+    formats: tuple[str, ...]
+    command: tuple[str, ...]
+    started: float
+
+
 def run_card(
-    outcomes: Sequence[Outcome],
-    predictor: Predictor,
-    model: str,
-    formats: Sequence[str],
-    command: Sequence[str],
-    started: float,
+    outcomes: Sequence[Outcome], facts: Facts, resolved: dict[str, Any], finished: bool = True
 ) -> dict[str, Any]:
-    """Return the card of a finished run; paths are as the user gave them."""
+    """Return the card of a run; paths are as the user gave them.
+
+    `resolved` is what `resolved_of` says where the network runs.
+    """
     return {
-        "command": list(command),
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 3),
+        "command": list(facts.command),
+        **({} if finished else {"status": "unfinished"}),
+        "started": datetime.fromtimestamp(facts.started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - facts.started, 3),
         "peak_memory_mb": peak_memory_mb(),
-        "model": {
-            "name": predictor.spec.name,
-            "given_as": model,
-            "sha256": model_hash(find_model(model)),
-        },
-        "formats": list(formats),
-        "resolved": {
-            "device": str(predictor.device),
-            "device_name": device_name(predictor.device),
-            "runtime": "torch eager",
-            "precision": "float32",
-            "tf32": predictor.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
-            "threads": torch.get_num_threads(),
-            "seed": None,  # prediction draws no random number
-        },
+        "model": {"name": facts.name, "given_as": facts.given_as, "sha256": facts.sha256},
+        "formats": list(facts.formats),
+        "resolved": resolved,
         "versions": {"python": platform.python_version(), **package_versions()},
         "platform": {"system": platform.system(), "machine": platform.machine()},
         "cases": [case_entry(outcome) for outcome in outcomes],
+    }
+
+
+def resolved_of(predictor: Predictor) -> dict[str, Any]:
+    """Return what the settings came to on this machine."""
+    return {
+        "device": str(predictor.device),
+        "device_name": device_name(predictor.device),
+        "runtime": "torch eager",
+        "precision": "float32",
+        "tf32": predictor.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
+        "threads": torch.get_num_threads(),
+        "seed": None,  # prediction draws no random number
     }
 
 
@@ -69,14 +89,7 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
         "source": str(job.source),
         "study_uid": job.study.uid if job.study else "",
         "series": list(job.series),
-        "box": None
-        if job.box is None
-        else {
-            "low": list(job.box.low),
-            "high": list(job.box.high),
-            "name": job.box.name,
-            "space": job.box.space,
-        },
+        "box": box_entry(job.box),
         "status": outcome.row["status"],
         "reason": outcome.row.get("reason", ""),
         "input_sha256": outcome.input_sha256,
@@ -85,9 +98,18 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def begin_run_card(folder: Path, command: Sequence[str]) -> Path:
-    """Mark a folder as one of results, before the first result lies in it."""
-    return write_run_card(folder, {"command": list(command), "status": "unfinished"})
+def box_entry(box: Box | None) -> dict[str, Any] | None:
+    """Return a box as JSON values."""
+    if box is None:
+        return None
+    return {"low": list(box.low), "high": list(box.high), "name": box.name, "space": box.space}
+
+
+def box_of(entry: dict[str, Any] | None) -> Box | None:
+    """Return the box that `box_entry` stands for."""
+    if entry is None:
+        return None
+    return Box(tuple(entry["low"]), tuple(entry["high"]), entry["name"], entry["space"])
 
 
 def write_run_card(folder: Path, card: dict[str, Any]) -> Path:
@@ -118,14 +140,6 @@ def read_run_card(path: Path) -> dict[str, Any]:
     if missing:
         raise DecodeError(f"{path} is no run card: it lacks {', '.join(sorted(missing))}.")
     return dict(card)
-
-
-def hash_inputs(sources: Sequence[Path]) -> str:
-    """Return the SHA-256 of a file; of several, the SHA-256 over their hex digests in order."""
-    digests = [sha256(path) for path in sources]
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def peak_memory_mb() -> int | None:

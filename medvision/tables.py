@@ -40,7 +40,7 @@ def print_outcomes(
 
     A segmentation shows volumes in ml, a classification what is predicted and its probability.
     """
-    from medvision.batch import RESULTS  # loads torch, which who calls this has loaded
+    from medvision.outputs.saved import RESULTS  # loads torch, which who calls this has loaded
     from medvision.run_card import RUN_CARD
 
     console = Console()
@@ -71,8 +71,10 @@ def print_outcomes(
     failed = sum(outcome.failed for outcome in outcomes)
     warned = sum(bool(outcome.row["warnings"]) for outcome in outcomes)
     done = f"{len(outcomes) - failed} done" + (f" ({warned} with warnings)" if warned else "")
+    earlier = sum(outcome.earlier for outcome in outcomes)
+    before = f", {earlier} of them in an earlier run" if earlier else ""
     console.print(
-        f"{done}, {failed} failed. Table: {out / RESULTS}, "
+        f"{done}, {failed} failed{before}. Table: {out / RESULTS}, "
         f"the other results beside it; run card: {out / RUN_CARD}",
         markup=False,
         highlight=False,

@@ -89,6 +89,7 @@ def test_bad_studies_are_rows_and_the_others_finish(model, scans, tmp_path):
         [
             "results.csv",
             "run.json",
+            "status.sqlite",
             *(f"scan{n}{s}" for n in range(3) for s in (".json", ".nii.gz", ".png")),
         ]
     )
@@ -142,11 +143,54 @@ def test_the_run_card_repeats_the_run_to_the_byte(model, scans, tmp_path):
     assert "the input has changed" in changed.output
 
 
-def test_results_are_only_replaced_when_asked_to(model, scans, tmp_path):
-    command = ["predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o", "-q"]
+def test_results_of_other_settings_are_only_replaced_when_asked_to(model, scans, tmp_path):
+    command = ["predict", scans / "scan0.nii.gz", "--model", model, "--out", tmp_path / "o"]
     assert run(*command).exit_code == 0
-    assert "--overwrite" in str(run(*command).exception)
-    assert run(*command, "--overwrite").exit_code == 0
+    again = run(*command)
+    assert again.exit_code == 0
+    assert "1 of 1 are done already" in again.stderr
+    assert "1 done (1 with warnings), 0 failed, 1 of them in an earlier run" in again.stdout
+    other = [*command, "--outputs", "json"]
+    refused = str(run(*other).exception)
+    assert "outputs was nifti, json, overlay and is json" in refused
+    assert "--overwrite" in refused
+    assert run(*other, "--overwrite").exit_code == 0
+    assert "begin anew" in str(
+        run(*other, "--box", "-20:-3,-20:-3,3:20", "--outputs", "csv").exception
+    )
+
+
+def test_failed_studies_are_tried_again_when_asked_to(model, scans, tmp_path):
+    command = ["predict", scans, "--model", model, "--out", tmp_path / "o"]
+    assert run(*command).exit_code == 1
+    again = run(*command)
+    assert again.exit_code == 1
+    assert "3 of 5 are done already; 2 failed and are not tried again" in again.stderr
+    assert "2 that failed are tried again" in run(*command, "--retry-failed").stderr
+    shutil.copy(scans / "scan0.nii.gz", scans / "text.nii.gz")
+    mended = run(*command)
+    assert "1 are done again, for their files have changed" in mended.stderr
+    assert rows_of(tmp_path / "o")["text"]["status"] == "ok"
+
+
+def test_shards_share_a_folder_and_the_last_one_ends_the_table(model, scans, tmp_path):
+    command = ["predict", scans, "--model", model, "--out", tmp_path / "o", "-q"]
+    for number in (1, 2, 3):
+        run(*command, "--shard", f"{number}/3")
+        card = json.loads((tmp_path / "o" / "run.json").read_text())
+        assert (card.get("status") == "unfinished") == (len(rows_of(tmp_path / "o")) < 5)
+    assert list(rows_of(tmp_path / "o")) == ["empty", "scan0", "scan1", "scan2", "text"]
+    assert "4/3" in str(run(*command, "--shard", "4/3").exception)
+    assert "such as 3/16" in str(run(*command, "--shard", "one").exception)
+
+
+def test_tables_and_pages_are_written_when_asked_for_and_replayed(model, scans, tmp_path):
+    out, scan = tmp_path / "o", scans / "scan0.nii.gz"
+    run("predict", scan, "--model", model, "--out", out, "-q", "--outputs", "csv,html")
+    names = ["results.csv", "run.json", "scan0.csv", "scan0.html", "status.sqlite"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    again = run("replay", out, "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
 
 
 def test_a_scan_that_vanishes_stops_no_other(model, scans, tmp_path, monkeypatch):

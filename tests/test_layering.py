@@ -11,15 +11,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "medvision"
 
 LAYERS = {
-    0: "errors geometry volume study spec train_config prediction phantom files progress "
-    "report report_masking report_headings text_spec pair_phantom explanation",
-    1: "io resample",
-    2: "transforms augment models render losses metrics scores outputs fingerprint "
+    0: "codes errors geometry volume study spec train_config prediction phantom files progress "
+    "report report_masking report_headings text_spec pair_phantom explanation profile",
+    1: "io resample tags",
+    2: "transforms augment models render losses metrics scores compare outputs fingerprint "
     "tfidf intervals words",
     3: "checkpoint zoo transfer model_table dataset folds items survey plan "
     "plan_file processes train train_state train_log evaluate cross_validation predictor "
     "plan_text train_card ablate ablation_page audit audit_page attribution explain",
-    4: "jobs run_card batch replay convert profile deidentify",
+    4: "owner sharing store pipeline whole jobs run_card export session batch cluster replay "
+    "convert deidentify",
     5: "cli cli_train cli_datasets cli_files cli_audit cli_explain tables extras __main__ __init__",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}

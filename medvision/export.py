@@ -1,0 +1,83 @@
+"""results.csv and run.json, made from the store: whole at any moment, whoever writes them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medvision.errors import OutputError
+from medvision.jobs import Job, Outcome
+from medvision.outputs.saved import RESULTS
+from medvision.outputs.table import write_results
+from medvision.run_card import Facts, box_of, run_card, write_run_card
+from medvision.store import Saved, Store
+from medvision.study import StudyRef
+
+SAVE_EVERY = 5.0  # seconds between two versions
+SHARE = 20  # times as long as it takes to write them, at least
+RESOLVED = "resolved"  # what the store notes of where the network runs
+
+
+@dataclass
+class Export:
+    """Writes both files, now and then."""
+
+    store: Store
+    folder: Path
+    columns: Sequence[str]
+    facts: Facts
+    due: float = 0.0
+
+    def save(self) -> None:
+        """Write both as the store stands; nobody changes it meanwhile, so the last one is right.
+
+        Raises
+        ------
+        OutputError
+            When the disk refuses; what is there stays whole.
+        """
+        began = time.monotonic()
+        with self.store.transaction() as base:
+            studies = self.store.listed(base)
+            about = dict(base.execute("SELECT name, value FROM about"))
+            ended = [outcome_of(one) for one in studies if one.state in ("done", "failed")]
+            resolved: dict[str, Any] = json.loads(about.get(RESOLVED, "{}"))
+            card = run_card(ended, self.facts, resolved, len(ended) == len(studies))
+            try:
+                write_results([one.row for one in ended], self.columns, self.folder / RESULTS)
+                write_run_card(self.folder, card)
+            except OSError as error:
+                raise OutputError(
+                    f"{self.folder} cannot be written to: {error.strerror or error}. What is done "
+                    "is kept: run again once this is mended."
+                ) from error
+        now = time.monotonic()
+        self.due = now + max(SAVE_EVERY, SHARE * (now - began))
+
+    def tick(self) -> None:
+        """Write both when it is time."""
+        if time.monotonic() >= self.due:
+            self.save()
+
+
+def outcome_of(saved: Saved, job: Job | None = None) -> Outcome:
+    """Return what became of a study; of a job, or as far as the store knows the job."""
+    entry = saved.entry
+    return Outcome(
+        job=job
+        or Job(
+            entry.case_id,
+            Path(entry.source),
+            tuple(json.loads(entry.series)),
+            box_of(json.loads(entry.box)),
+            StudyRef(entry.case_id, Path(entry.source), entry.study_uid),
+        ),
+        row=dict(saved.row),
+        seconds=dict(saved.seconds),
+        input_sha256=saved.input_sha256,
+        outputs={kind: dict(output) for kind, output in saved.outputs.items()},
+    )
