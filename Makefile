@@ -2,6 +2,7 @@
 # make test   the checks that CI runs
 # make slow   the tests that take minutes
 # make app    the Streamlit app, on the demo's brain
+# make pictures   the app's pages as pictures, for the README
 # make viewer   the app's viewer again, from its source (apps/viewer)
 # make hippocampus   train and cross-validate the bundled model again (hours)
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TEMPLATE := demo/mni152.nii.gz
 
-.PHONY: demo test slow app viewer hippocampus clean
+.PHONY: demo test slow app pictures viewer hippocampus clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +44,12 @@ slow: $(VENV)/.test
 app: $(VENV)/.test
 	test -f $(TEMPLATE) || $(BIN)/medvision datasets mni152 $(TEMPLATE)
 	$(BIN)/medvision app demo
+
+# Needs Chromium.
+PAGES := app_browse app_view app_compare app_results app_what_if
+pictures: $(VENV)/.test
+	MEDVISION_SCREENSHOTS=build/pictures $(BIN)/python -m pytest -m slow tests/test_app_pictures.py
+	for page in $(PAGES); do cp build/pictures/$$page.png docs/; done
 
 # Needs Node.js; the packages are removed again, so that no wheel holds them.
 viewer:

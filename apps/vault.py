@@ -39,6 +39,7 @@ class Vault:
         self.tokens: OrderedDict[str, tuple[str, str]] = OrderedDict()  # of visitor and file name
         self.given: dict[tuple[str, str], str] = {}
         self.sizes: OrderedDict[str, int] = OrderedDict()  # oldest use first
+        self.keys: dict[str, str] = {}  # by file name
 
     def offer(self, visitor: str, key: object, write: Callable[[], bytes]) -> str:
         """Return a token for a file, and write it where it is not there yet.
@@ -61,7 +62,7 @@ class Vault:
             with atomic_path(path) as part:
                 part.write_bytes(content)
         with self.lock:
-            self.sizes[name] = path.stat().st_size
+            self.sizes[name], self.keys[name] = path.stat().st_size, repr(key)
             self.sizes.move_to_end(name)
             self._make_room()
             token = self.given.get((visitor, name)) or secrets.token_urlsafe(24)
@@ -91,7 +92,16 @@ class Vault:
                     del self.tokens[token]
                     self.given.pop(pair, None)
 
+    def drop(self, part: str) -> None:
+        """Delete every file whose key holds a text, such as the folder that it was made of."""
+        with self.lock:
+            for name in [name for name, key in self.keys.items() if part in key]:
+                self._delete(name)
+
     def _make_room(self) -> None:
         while sum(self.sizes.values()) > self.room and len(self.sizes) > 1:
-            name, _ = self.sizes.popitem(last=False)
-            (self.folder / name).unlink(missing_ok=True)
+            self._delete(next(iter(self.sizes)))
+
+    def _delete(self, name: str) -> None:
+        del self.sizes[name], self.keys[name]
+        (self.folder / name).unlink(missing_ok=True)

@@ -14,6 +14,6 @@ VAULT = Vault()
 def visitor() -> str:
     """Return what tells this browser from others; a page without a server has a name of its own."""
     name = st.context.cookies.get(COOKIE)
-    if name:
-        return str(name)
+    if isinstance(name, str) and name:
+        return name
     return str(st.session_state.setdefault("visitor", secrets.token_urlsafe(24)))

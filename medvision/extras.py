@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from medvision.errors import MissingExtra, SeriesError, require_extra
+from medvision.errors import MissingExtra, OutputError, SeriesError, require_extra
 
 PACKAGE = Path(__file__).parent
+UPLOAD_MB = 1024  # that the app takes as one file
 
 
 def shipped_folder(name: str) -> Path:
@@ -38,13 +39,23 @@ def dataset_builder(name: str) -> ModuleType:
     return module
 
 
-def run_app(folder: Path, port: int, models: Sequence[Path] = ()) -> int:
+def run_app(folder: Path, port: int, models: Sequence[Path] = (), trail: Path | None = None) -> int:
     """Start the app and wait for it; returns its exit code.
+
+    Parameters
+    ----------
+    folder : Path
+        What can be browsed; nothing outside of it is read.
+    port : int
+    models : sequence of Path
+        To choose from beside the bundled ones.
+    trail : Path, optional
+        The audit log; by default ``medvision/trail.jsonl`` among the user's state (XDG).
 
     Raises
     ------
-    SeriesError, SpecError
-        When the folder is not there, or one of `models` is no model.
+    SeriesError, SpecError, OutputError
+        When the folder is not there, one of `models` is no model, or the log cannot be written.
     """
     require_extra("streamlit", "app", "The app")
     if not folder.is_dir():
@@ -56,6 +67,7 @@ def run_app(folder: Path, port: int, models: Sequence[Path] = ()) -> int:
         "server.enableCORS": "true",
         "server.enableXsrfProtection": "true",
         "server.enableStaticServing": "false",
+        "server.maxUploadSize": str(UPLOAD_MB),
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
@@ -69,8 +81,16 @@ def run_app(folder: Path, port: int, models: Sequence[Path] = ()) -> int:
     from medvision.zoo import all_models  # slow to import, and only needed here
 
     all_models(models)  # tells of what is no model, before a page is open
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    log = (trail or state / "medvision" / "trail.jsonl").resolve()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch(mode=0o600)
+    except OSError as error:
+        raise OutputError(f"The audit log {log} cannot be written: {error.strerror}.") from None
     environment = {
         **os.environ,
+        "MEDVISION_TRAIL": str(log),
         "MEDVISION_ROOT": str(folder.resolve()),
         "MEDVISION_MODELS": os.pathsep.join(str(one.resolve()) for one in models),
     }

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -33,12 +34,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command, **environment):
-    """Run a server until the block ends; yields its address."""
+def serving(command, python=sys.executable, **environment):
+    """Run a module as a server until the block ends; yields its address."""
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port)],
-        env={**os.environ, "STREAMLIT_SERVER_HEADLESS": "true", **environment},
+        [python, "-m", *command, "--port", str(port)],
+        env={
+            **os.environ,
+            "STREAMLIT_SERVER_HEADLESS": "true",
+            "XDG_STATE_HOME": tempfile.mkdtemp(prefix="medvision-test-"),
+            **environment,
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -66,6 +72,7 @@ def browsing(address, webgl=True, size=(1280, 800)):
             executable_path=CHROMIUM, args=[*FLAGS, *(SOFTWARE_GL if webgl else NO_GL)]
         )
         tab = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        tab.set_default_timeout(240_000)  # ms: pictures take long without a graphics card
         tab.goto(address)
         yield tab
         browser.close()

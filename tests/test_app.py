@@ -1,20 +1,17 @@
 """The app, headless: what each state of the page says."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from app_pages import open_page, press
 from hippocampus_data import template
 from PIL import Image
-from streamlit.testing.v1 import AppTest
+from state import plain
 from toy_classifier import Brightness, probability, write_classifier, write_picture
 from toy_fusion import BRIGHT, DARK, REPORT, write_films
 
 from medvision.fingerprint import FORCED
 from medvision.outputs.nifti import save_nifti
 from medvision.volume import Volume
-
-PAGE = Path(__file__).parents[1] / "apps" / "medvision_app.py"
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +22,6 @@ def scans(tmp_path_factory):
     return folder
 
 
-def open_page(monkeypatch, root, pictures=False):
-    """Run the page on a folder; with `pictures` as for a browser without WebGL."""
-    monkeypatch.setenv("MEDVISION_ROOT", str(root))
-    monkeypatch.delenv("MEDVISION_MODELS", raising=False)
-    page = AppTest.from_file(str(PAGE), default_timeout=120)
-    page.session_state["pictures"] = pictures
-    return page.run()
-
-
 @pytest.fixture
 def page(scans, monkeypatch):
     return open_page(monkeypatch, scans, pictures=True)
@@ -41,10 +29,10 @@ def page(scans, monkeypatch):
 
 def test_a_model_runs_and_its_result_is_shown(page):
     assert not page.exception
-    assert "not a medical device" in page.sidebar.caption[0].value
-    assert page.subheader[0].value == "brain"
+    assert "not a medical device" in "".join(one.proto.body for one in page.get("html"))
+    assert page.caption[0].value.startswith("**brain** · brain · 197 × 233 × 189")
     assert page.selectbox(key="where").value == "mni:left-hippocampus"
-    page.button[0].click().run()
+    press(page, "Run")
     assert not page.exception
     table = page.dataframe[0].value
     assert list(table["structure"]) == ["anterior", "posterior"]
@@ -55,6 +43,17 @@ def test_a_model_runs_and_its_result_is_shown(page):
     )
     page.selectbox(key="where").select("mni:right-hippocampus").run()
     assert not page.dataframe  # another question has no answer yet
+
+
+def table_of(page, column):
+    """The table that has a column."""
+    [table] = [one.value for one in page.dataframe if column in one.value.columns]
+    return table
+
+
+def words_of(page):
+    """What is said in HTML, without the page's own."""
+    return [one.proto.body for one in page.get("html") if "medvision-name" not in one.proto.body]
 
 
 @pytest.fixture
@@ -77,8 +76,8 @@ def downloads_of(page):
 
 def test_a_classifier_runs_and_its_probabilities_are_shown(classifier_page):
     page = classifier_page
-    assert page.selectbox(key="where").options == ["the whole scan"]
-    page.button[0].click().run()
+    assert "where" not in [one.key for one in page.selectbox]  # a picture has no mm
+    press(page, "Run")
     assert not page.exception
     assert not page.error
     assert not page.warning
@@ -88,13 +87,18 @@ def test_a_classifier_runs_and_its_probabilities_are_shown(classifier_page):
     table = page.dataframe[0].value
     assert list(table["class"]) == ["bright", "dark"]
     assert table["probability"][0] == pytest.approx(probability(140), abs=1e-6)
-    assert downloads_of(page) == ["Numbers (JSON)", "Picture (PNG)"]
+    assert downloads_of(page) == [
+        "Table (CSV)",
+        "Numbers (JSON)",
+        "Summary (HTML)",
+        "Picture (PNG)",
+    ]
 
 
 def test_what_a_classifier_was_not_trained_on_is_warned_of(classifier_page):
     page = classifier_page
     page.selectbox(key="scan").select("b_large").run()
-    page.button[0].click().run()
+    press(page, "Run")
     assert not page.exception
     assert page.warning[0].value == FORCED
     assert page.warning[1].value == "extent 640 pixels wide: trained on 28 pixels"
@@ -107,10 +111,10 @@ def test_what_a_classifier_was_not_trained_on_is_warned_of(classifier_page):
 def test_what_no_model_takes_is_told_and_can_be_looked_at(classifier_page, scan, says):
     page = classifier_page
     page.selectbox(key="scan").select(scan).run()
-    page.button[0].click().run()
+    press(page, "Run")
     assert not page.exception
     assert says in page.error[0].value
-    assert page.subheader[0].value == scan
+    assert any(one.value.startswith(f"**{plain(scan)}**") for one in page.caption)
     assert not page.metric
 
 
@@ -118,9 +122,9 @@ def test_a_classified_scan_keeps_its_sliders_and_letters(classifier_page):
     page = classifier_page
     page.selectbox(key="scan").select("d_scan").run()
     page.selectbox(key="model").select("toy3d").run()
-    page.selectbox(key="where").select("a box that I type").run()
+    page.selectbox(key="where").select("a box").run()
     page.text_input[0].set_value("0:4,0:8,0:8").run()
-    page.button[0].click().run()
+    press(page, "Run")
     assert not page.exception
     assert page.metric[0].value == "dark"
     assert [page.slider(key=f"axis{a}").value for a in range(3)] == [3, 5, 5]  # the box's middle
@@ -134,34 +138,43 @@ def fusion_page(tmp_path, monkeypatch):
     return open_page(monkeypatch, write_films(tmp_path))
 
 
-def press(page, label):
-    [button] = [one for one in page.button if one.label == label]
-    return button.click().run()
-
-
 def test_a_report_is_read_beside_the_image_and_can_be_changed(fusion_page, caplog):
     page = fusion_page
     report = page.text_area[0]
     assert report.label == "Radiology report"
     assert report.value == REPORT
-    told = page.sidebar.caption[-1].value
+    [told] = [one.value for one in page.caption if one.value.startswith("The model reads")]
     assert told.startswith("The model reads the sections indication, history, comparison.")
     assert "Hidden from it: pneumonia." in told
     press(page, "Run")
     assert not page.exception
     assert not page.error
-    first = page.dataframe[0].value
+    first = table_of(page, "class")
     assert list(first.columns) == ["class", "probability", "image alone", "report alone"]
+    assert [one.label for one in page.metric][-1].startswith("Likeliest class")
     page.text_area[0].set_value("INDICATION: no pain").run()
     assert not page.dataframe  # another question has no answer yet
     press(page, "Run")
-    second = page.dataframe[0].value.set_index("class")
-    first = first.set_index("class")
+    first, second = (t.set_index("class") for t in (first, table_of(page, "class")))
+    tried = table_of(page, "report")
+    assert list(tried["report"]) == ["As it came", "INDICATION: no pain"]
+    likeliest = first["probability"].idxmax()
+    now = page.metric[0]
+    assert now.label == f"{likeliest}, now".capitalize()
+    change = 100 * (second["probability"] - first["probability"])[likeliest]
+    assert now.delta == f"{change:+.1f} points"
+    assert tried[likeliest].tolist() == [t["probability"][likeliest] for t in (first, second)]
     assert second["image alone"][BRIGHT] == pytest.approx(first["image alone"][BRIGHT])
     assert second["report alone"][BRIGHT] != pytest.approx(first["report alone"][BRIGHT], abs=1e-4)
-    page.text_area[0].set_value("").run()
+    press(page, "Blank")
+    assert page.text_area[0].value == ""
     press(page, "Run")
-    assert list(page.dataframe[0].value.columns) == ["class", "probability"]
+    assert list(table_of(page, "class").columns) == ["class", "probability"]
+    assert list(table_of(page, "report")["report"])[-1] == "(no report)"
+    press(page, "As it came")
+    assert page.text_area[0].value == REPORT
+    assert table_of(page, "class").set_index("class").equals(first)  # it was asked before
+    press(page, "Blank")
     assert page.warning[0].value == "no report: the answer is from the image alone"
     page.selectbox(key="scan").select("b").run()
     assert page.text_area[0].value == ""
@@ -172,18 +185,17 @@ def test_a_report_is_read_beside_the_image_and_can_be_changed(fusion_page, caplo
 def test_an_answer_is_explained_in_image_and_words(fusion_page):
     page = fusion_page
     press(page, "Run")
-    assert not page.get("html")
+    assert any("fever" in words for words in words_of(page))  # explained by itself
     for name in (DARK, BRIGHT):
         [choice] = [one for one in page.selectbox if one.label == "What speaks for"]
         choice.select(name).run()
-        assert not page.get("html")
         press(page, "Explain")
         assert not page.exception
-        [words] = page.get("html")
-        assert "fever" in words.proto.body
-        assert "Not shown to the model: findings" in words.proto.body
+        [words] = words_of(page)
+        assert "fever" in words
+        assert "Not shown to the model: findings" in words
         assert any(f"spoke for {name}" in one.value for one in page.caption)
-    assert any(one.value.startswith("Weight in the joint answer: image") for one in page.caption)
+    assert any(one.value.startswith("image ") and "Gates:" in one.value for one in page.caption)
     assert "Explanation (HTML)" in downloads_of(page)
 
 
@@ -196,4 +208,6 @@ def test_a_broken_scan_is_told_in_words(tmp_path, monkeypatch):
 
 def test_an_empty_folder_is_told_in_words(tmp_path, monkeypatch):
     page = open_page(monkeypatch, tmp_path)
-    assert "No scan in" in page.error[0].value
+    assert "No scan in" in page.info[0].value
+    page = press(page, "Go to Browse, to upload one")
+    assert "Drop one below" in page.info[0].value

@@ -19,7 +19,7 @@ from medvision.geometry import parse_box
 from medvision.outputs.nifti import save_nifti
 from medvision.volume import Volume
 
-SLOW = 120_000  # milliseconds
+SLOW = 240_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_person_runs_the_model_and_sees_the_mask_where_it_is(scans, tmp_path):
     with serving(["medvision", "app", str(scans)]) as address, browsing(address) as tab:
         tab.on("request", lambda request: requests.append(request.url))
         viewer_of(tab)
-        tab.get_by_role("button", name="Run").click()
+        tab.get_by_role("button", name="Run", exact=True).click()
         viewer = viewer_of(tab, layers=1)
         picture_of(tab, "view", tmp_path)
         with tab.expect_download() as download:
@@ -66,6 +66,7 @@ def test_a_person_runs_the_model_and_sees_the_mask_where_it_is(scans, tmp_path):
         notes = viewer.locator(".label small").all_text_contents()
         viewer.evaluate("one => { one.viewer.view('Axial'); one.viewer.setOpacity(0, 1) }")
         viewer.evaluate("one => one.viewer.nv.setCrosshairWidth(0)")
+        viewer.evaluate("one => { one.querySelector('.over').style.display = 'none' }")
         x, y, z = viewer.evaluate("one => JSON.parse(one.dataset.mm)")
         shown = viewer.locator("canvas").screenshot()
         pixels = np.asarray(Image.open(BytesIO(shown)).convert("RGB")).astype(int)
@@ -110,7 +111,7 @@ def test_a_person_runs_a_classifier(tmp_path):
     with serving(command) as address, browsing(address) as tab:
         viewer_of(tab)
         choose(tab, "Model", "toy")
-        tab.get_by_role("button", name="Run").click()
+        tab.get_by_role("button", name="Run", exact=True).click()
         tab.get_by_text("Likeliest class").wait_for(timeout=SLOW)
         with tab.expect_download() as download:
             tab.get_by_text("Picture (PNG)").click()
@@ -123,13 +124,13 @@ def test_a_person_runs_a_classifier(tmp_path):
 def test_a_person_has_an_answer_explained(tmp_path):
     films = write_films(tmp_path)
     command = ["medvision", "app", str(films), "--model", str(tmp_path / "models")]
-    with serving(command) as address, browsing(address) as tab:
+    with serving(command) as address, browsing(f"{address}/?page=View&scan=a") as tab:
         viewer_of(tab)
         choose(tab, "Model", "reader")
-        report = tab.get_by_label("Radiology report")
+        report = tab.get_by_role("textbox", name="Radiology report")
         report.fill("INDICATION: fever, pneumonia?", timeout=SLOW)
         report.press("Control+Enter")
-        tab.get_by_role("button", name="Run").click()
+        tab.get_by_role("button", name="Run", exact=True).click()
         tab.get_by_role("button", name="Explain").click(timeout=SLOW)
         word = tab.locator("[data-testid=stHtml] span", has_text="fever").last
         word.wait_for(timeout=SLOW)
@@ -137,7 +138,9 @@ def test_a_person_has_an_answer_explained(tmp_path):
         assert color.startswith("rgba(")
         assert not color.endswith(" 0)")
         assert tab.locator("[data-testid=stHtml]").get_by_text("hidden", exact=True).count() == 1
-        assert tab.locator("[data-testid=stImage] img").count() == 2  # the film, and its heat
+        pictures = tab.locator("[data-testid=stImage] img")
+        pictures.nth(1).wait_for()
+        assert pictures.count() == 2  # the film, and its heat
         picture_of(tab, "explained", tmp_path)
         with tab.expect_download() as download:
             tab.get_by_text("Explanation (HTML)").click()

@@ -64,3 +64,14 @@ def test_its_own_folder_is_deleted_with_it():
     assert len(list(folder.iterdir())) == 1
     del vault
     assert not folder.exists()
+
+
+def test_what_was_made_of_a_folder_can_be_dropped():
+    vault = Vault()
+    mine = vault.offer("ann", ("scan", "/tmp/upload-1/a.nii"), lambda: b"a")
+    other = vault.offer("ann", ("scan", "/data/a.nii"), lambda: b"b")
+    path = vault.find("ann", mine)
+    vault.drop("/tmp/upload-1")
+    assert not path.exists()
+    assert vault.find("ann", mine) is None
+    assert vault.find("ann", other).read_bytes() == b"b"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from medvision import cli
 from medvision.checkpoint import load_spec
 from medvision.errors import CasesError, MedvisionError, SpecError, TrainingError
+from medvision.extras import dataset_builder
 from medvision.model_table import ModelFacts
 from medvision.models import MODELS
 from medvision.plan_file import read_plan
@@ -61,6 +63,28 @@ def test_a_plan_is_shown_written_and_trained(planned, tmp_path):
     assert read_plan(out / "plan.json").train.steps == 2
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
     assert load_spec(out / "model") == plan.spec
+
+
+def test_a_plan_with_reports_is_to_be_audited_first(tmp_path):
+    table = tmp_path / "cases.csv"
+    dataset_builder("pairs").build(table, cases=60, seed=1)
+    out = tmp_path / "plan.json"
+    options = ("--model", "cnn2d", "--fuse", "gated", "--out", out)
+    said = run("plan", table, *options)
+    assert said.exit_code == 0, said.output
+    *_, first, then = said.output.splitlines()
+    assert first == f"First: medvision audit {table}"
+    assert then.startswith(f"Next: medvision train {table} --plan {out}")
+    asked = ("--sections", "indication,findings", "--mask", "no pain", "--mask", "pneumon*")
+    *_, first, then = run("plan", table, *options, *asked).output.splitlines()
+    assert first == (
+        f"First: medvision audit {table} --sections indication,findings --mask 'no pain' "
+        "--mask 'pneumon*'"
+    )
+    words = shlex.split(first.removeprefix("First: medvision "))
+    assert run(*words, "-q").exit_code in (0, 1)  # a command that runs as it stands
+    plain = run("plan", table, "--model", "cnn2d", "--out", out)
+    assert "First:" not in plain.output
 
 
 def test_a_model_that_was_trained_predicts_and_is_judged(planned, tmp_path):

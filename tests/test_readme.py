@@ -83,6 +83,12 @@ def test_figures_of_fusion_are_those_of_the_benchmark():
     assert "{} AUC (95 % {} to {})".format(*gain) in page
 
 
+def test_the_figure_of_the_viewer_is_that_of_the_benchmark():
+    page = (ROOT / "benchmarks" / "viewer.md").read_text(encoding="utf-8")
+    share = re.search(r"comes in (\S+) of the time that NiiVue takes", README).group(1)
+    assert f"({share}) |" in next(line for line in page.splitlines() if "a scan chosen" in line)
+
+
 def test_the_tree_names_every_module():
     for path in (ROOT / "medvision").glob("*.py"):
         assert path.name in README or path.name.startswith("__"), path.name

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from app_server import serving
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,8 +66,7 @@ def test_the_wheel_holds_the_model_the_page_and_the_builders(wheel):
         "medvision/weights/hippocampus/model.safetensors",
         "medvision/py.typed",
         "medvision/weights/hippocampus/card.md",
-        "medvision/_apps/medvision_app.py",
-        "medvision/_apps/server.py",
+        *(f"medvision/_apps/{path.name}" for path in (ROOT / "apps").glob("*.py")),
         "medvision/_apps/viewer/built/viewer.js",
         "medvision/_apps/viewer/built/LICENSES.txt",
         "medvision/_datasets/msd.py",
@@ -95,6 +96,7 @@ def test_predict_works_in_an_empty_folder(installed, tmp_path):
         "scan.json",
         "scan.nii.gz",
         "scan.png",
+        "status.sqlite",
     ]
     listed = subprocess.run(
         [command, "models"], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -108,3 +110,11 @@ def test_predict_works_in_an_empty_folder(installed, tmp_path):
         check=False,
     )
     assert "is no Decathlon task" in built.stderr
+
+
+def test_the_app_starts_from_the_wheel(installed, tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    with serving(["medvision", "app", str(tmp_path)], python=str(installed)) as address:
+        assert urllib.request.urlopen(f"{address}/_stcore/health").status == 200
+        program = urllib.request.urlopen(f"{address}/medvision/viewer.js").read()
+    assert program == (ROOT / "apps" / "viewer" / "built" / "viewer.js").read_bytes()

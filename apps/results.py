@@ -1,0 +1,143 @@
+"""The page Results: a folder that `medvision predict` wrote, as a table to look through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+from sources import ROOT, Found, found, is_within, shown_path
+from state import go, plain
+
+from medvision.outputs.saved import ML, PROBABILITY, Saved
+from medvision.study import StudyRef
+
+BINS = 20
+SHOWN = ("case_id", "status", "predicted", "warnings", "touches_border")
+
+
+def show() -> None:
+    """Draw the page."""
+    every = found()
+    if not every.results:
+        st.info(
+            "No folder of results here yet. Make one with "
+            "`medvision predict FOLDER --model MODEL --out FOLDER/results`."
+        )
+        return
+    folders = {shown_path(one.folder): one for one in every.results}
+    if st.session_state.get("folder") not in folders:
+        st.session_state["folder"] = next(iter(folders))
+    choose, about = st.columns([2, 3], vertical_alignment="bottom")
+    result = folders[choose.selectbox("Folder", list(folders), key="folder")]
+    failed = [row for row in result.rows if row["status"] == "failed"]
+    warned = [row for row in result.rows if row.get("warnings")]
+    model = plain(result.model) or "Unknown model"
+    about.caption(
+        f"{model}: {len(result.rows)} studies, {len(failed)} failed, {len(warned)} with warnings."
+    )
+    show_table(result, every)
+    if failed:
+        with st.expander(f"Failures ({len(failed)})", expanded=True):
+            st.dataframe(
+                [{"study": row["case_id"], "reason": reason_of(row)} for row in failed],
+                hide_index=True,
+            )
+    show_distributions(result)
+
+
+def show_table(result: Saved, every: Found) -> None:
+    """Show a row a study; the one that is chosen can be looked at, its mask over it."""
+    rows = [table_row(row, result) for row in result.rows]
+    event = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=min(420, 38 + 35 * len(rows)),
+        column_config=formats_of(result),
+        key=f"rows of {result.folder}",
+    )
+    picked = event["selection"]["rows"]
+    if not picked:
+        st.caption("Choose a row to look at the scan with its result.")
+        return
+    row = result.rows[picked[0]]
+    ref = result.studies_of(every.studies)[picked[0]]
+    if ref is None:
+        st.warning(plain(f"The scan of {row['case_id']} is not below the folder of the app."))
+        return
+    look, _ = st.columns([1, 3])
+    if look.button(f"Look at {row['case_id']}", type="primary", width="stretch"):
+        open_row(row, ref, result)
+
+
+def open_row(row: Mapping[str, str], ref: StudyRef, result: Saved) -> None:
+    """Go to a scan, the mask of its row over it."""
+    mask = result.mask_of(row)
+    over = [shown_path(mask)] if mask and is_within(mask, ROOT) else []
+    go("View", scan=ref.case_id, over=over)
+
+
+def table_row(row: Mapping[str, str], result: Saved) -> dict[str, Any]:
+    """Return a row with numbers as numbers."""
+    shown: dict[str, Any] = {name: row[name] for name in SHOWN[:3] if name in row}
+    for name in result.class_names:
+        for end in (ML, PROBABILITY):
+            if f"{name}{end}" in row:
+                what = f"{name}, ml" if end == ML else name
+                shown[what] = number(row[f"{name}{end}"])
+    shown |= {name: row[name] for name in SHOWN[3:] if any(r.get(name) for r in result.rows)}
+    if "seconds" in row:
+        shown["seconds"] = number(row["seconds"])
+    return shown
+
+
+def reason_of(row: Mapping[str, str]) -> str:
+    """Return why a study failed, its path told from the root on."""
+    return row.get("reason", "").replace(f"{ROOT.resolve()}/", "")
+
+
+def number(text: str) -> float | None:
+    """Return a number, or None where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def formats_of(result: Saved) -> dict[str, Any]:
+    """Return how the columns are shown."""
+    if result.task == "classification":
+        bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
+        return dict.fromkeys(result.class_names, bar)
+    two = st.column_config.NumberColumn(format="%.2f")
+    return {f"{name}, ml": two for name in result.class_names}
+
+
+def show_distributions(result: Saved) -> None:
+    """Show how volumes or probabilities are spread over the studies."""
+    import altair as alt
+
+    end, unit = (PROBABILITY, "probability") if result.task == "classification" else (ML, "ml")
+    values = [
+        {"structure": name, unit: value, "study": row["case_id"]}
+        for row in result.rows
+        for name in result.class_names
+        if (value := number(row.get(f"{name}{end}", ""))) is not None
+    ]
+    if len({one["study"] for one in values}) < 2:
+        return
+    chart = (
+        alt.Chart(alt.Data(values=values))  # type: ignore[no-untyped-call]
+        .mark_bar(color="#f5b840")
+        .encode(
+            x=alt.X(f"{unit}:Q", bin=alt.Bin(maxbins=BINS), title=unit),
+            y=alt.Y("count()", title="studies"),
+            facet=alt.Facet("structure:N", columns=4, title=None),
+            tooltip=["count()"],
+        )
+        .properties(width=240, height=140)
+        .resolve_scale(x="independent", y="independent")
+    )
+    st.altair_chart(chart)

@@ -1,0 +1,201 @@
+"""Browse, Compare and Results, headless, and what they refuse."""
+
+import gc
+import json
+import shutil
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from app_pages import open_page, press
+from dicom_phantom import write_series
+from toy_classifier import write_picture
+
+from medvision.files import write_text
+from medvision.outputs.nifti import save_nifti
+from medvision.outputs.table import columns_of, write_results
+from medvision.volume import Volume
+
+
+def cube(value=1, shape=(12, 12, 12), start=3):
+    array = np.zeros((1, *shape), np.uint8 if value < 256 else np.int16)
+    array[0, start : start + 4, 3:7, 3:7] = value
+    return Volume(array, np.eye(4))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A DICOM study, a scan with two masks, a picture, and a folder of results."""
+    root = tmp_path / "root"
+    write_series(root / "dicom", cube(900, (12, 12, 6)))
+    scan = np.random.default_rng(0).normal(100, 20, (1, 12, 12, 12)).astype(np.float32)
+    save_nifti(Volume(scan, np.eye(4)), root / "scan.nii.gz")
+    save_nifti(cube(), root / "drawn.nii.gz")
+    write_text(root / "drawn.json", '{"labels": {"1": "lesion"}}')
+    write_picture(root / "film.png", 140)
+    rows = [
+        {"case_id": "scan", "source": "scan.nii.gz", "status": "ok", "seconds": 1.0}
+        | {"lesion_ml": 0.064, "mask": "scan.nii.gz"},
+        {"case_id": "film", "source": "film.png", "status": "failed", "reason": "no mm"},
+        {"case_id": "gone", "source": "gone.nii", "status": "ok", "lesion_ml": 2.5},
+    ]
+    results = root / "results"
+    write_results(rows, columns_of("segmentation", ["lesion"]), results / "results.csv")
+    write_text(results / "run.json", '{"model": {"name": "lesions"}, "cases": []}')
+    save_nifti(cube(start=4), results / "scan.nii.gz")
+    write_text(results / "scan.json", json.dumps({"labels": {"1": "lesion"}}))
+    return root
+
+
+def worklist(page):
+    return page.dataframe[0].value
+
+
+def test_the_worklist_shows_every_study_and_what_became_of_it(root, monkeypatch):
+    page = open_page(monkeypatch, root, "Browse")
+    assert not page.exception
+    table = worklist(page).set_index("study")
+    assert set(table.index) == {"dicom", "drawn", "film", "scan"}
+    assert dict(table["results"]) == {"scan": "done", "film": "failed", "dicom": "", "drawn": ""}
+    assert table["modality"]["dicom"] == "CT"
+    assert not page.sidebar.selectbox
+    page.text_input(key="filter text").set_value("SCA").run()
+    assert list(worklist(page)["study"]) == ["scan"]
+    page.text_input(key="filter text").set_value("").run()
+    page.multiselect(key="filter state").select("failed").run()
+    assert list(worklist(page)["study"]) == ["film"]
+    page.multiselect(key="filter modality").select("CT").run()
+    assert "No study fits" in page.info[0].value
+
+
+def test_a_study_is_opened_from_the_worklist(root, monkeypatch):
+    page = open_page(monkeypatch, root, "Browse")
+    first = worklist(page)["study"][0]
+    press(page, "View it")
+    assert page.selectbox(key="scan").value == first
+    assert page.query_params["page"] == "View"
+    assert page.query_params["scan"] == first
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    page = open_page(monkeypatch, tmp_path / "empty", "Browse")
+    assert not page.exception
+    assert "medvision app FOLDER" in page.info[0].value
+    page = open_page(monkeypatch, tmp_path / "empty", "Results")
+    assert "medvision predict" in page.info[0].value
+    page = open_page(monkeypatch, tmp_path / "empty", "Compare")
+    assert "No scan in" in page.info[0].value
+
+
+def test_what_links_lead_out_of_the_folder_for_is_not_shown(root, tmp_path, monkeypatch):
+    outside = tmp_path / "outside"
+    shutil.copytree(root, outside)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    save_nifti(cube(), inside / "mine.nii.gz")
+    (inside / "theirs.nii.gz").symlink_to(outside / "scan.nii.gz")
+    (inside / "film.png").symlink_to(outside / "film.png")
+    page = open_page(monkeypatch, inside, "Browse")
+    assert list(worklist(page)["study"]) == ["mine"]
+    assert any(one.value.startswith("2 not shown") for one in page.caption)
+    results = inside / "results"
+    results.mkdir()
+    row = {"case_id": "mine", "source": "mine.nii.gz", "status": "ok", "mask": "mine.nii.gz"}
+    write_results([row], columns_of("segmentation", ["lesion"]), results / "results.csv")
+    (results / "mine.nii.gz").symlink_to(outside / "drawn.nii.gz")
+    page = open_page(monkeypatch, inside, "View")
+    assert not page.multiselect  # there is no mask to lay over it
+
+
+def test_two_masks_are_compared(root, monkeypatch):
+    page = open_page(monkeypatch, root, "Compare", pictures=True)
+    page.selectbox(key="scan").select("scan").run()
+    assert not page.exception
+    assert page.selectbox(key="compare found").options == ["results/scan.nii.gz", "drawn.nii.gz"]
+    table = page.dataframe[0].value
+    assert list(table["structure"]) == ["lesion"]
+    assert table["Dice"][0] == pytest.approx(2 * 48 / 128)  # cubes of 4³, one voxel apart
+    assert table["found, ml"][0] == pytest.approx(0.064)
+    assert table["HD95, mm"][0] == pytest.approx(1)
+    page.selectbox(key="scan").select("film").run()
+    assert "Two results of film are needed, and there are none" in page.info[0].value
+
+
+def test_a_mask_is_laid_over_the_scan(root, monkeypatch):
+    page = open_page(monkeypatch, root, "View", pictures=True)
+    page.selectbox(key="scan").select("scan").run()
+    assert not page.checkbox
+    page.multiselect(key="over").select("drawn.nii.gz").run()
+    assert not page.exception
+    assert page.checkbox[0].label == "Show the mask"
+
+
+def test_results_are_a_table_to_look_through(root, monkeypatch):
+    page = open_page(monkeypatch, root, "Results")
+    assert not page.exception
+    assert page.caption[0].value == "lesions: 3 studies, 1 failed, 0 with warnings."
+    table = page.dataframe[0].value
+    assert list(table["case_id"]) == ["scan", "film", "gone"]
+    assert table["lesion, ml"][0] == 0.064
+    [failures] = [one.value for one in page.dataframe if list(one.value) == ["study", "reason"]]
+    assert failures.to_dict("records") == [{"study": "film", "reason": "no mm"}]
+    assert page.get("vega_lite_chart")
+
+
+def test_uploads_are_kept_within_limits_and_deleted_with_their_session(root, tmp_path, monkeypatch):
+    page = open_page(monkeypatch, root, "Browse")
+    packed, many = tmp_path / "exam.zip", tmp_path / "many.zip"
+    with zipfile.ZipFile(packed, "w") as file:
+        for one in sorted((root / "dicom").iterdir()):
+            file.write(one, one.name)
+    with zipfile.ZipFile(many, "w") as file:
+        for number in range(10_001):
+            file.writestr(f"{number}.txt", "")
+    scan = (root / "scan.nii.gz").read_bytes()
+    page.file_uploader[0].set_value(
+        [
+            ("exam.zip", packed.read_bytes(), "application/zip"),
+            ("../../evil.nii.gz", scan, "application/gzip"),
+            ("many.zip", many.read_bytes(), "application/zip"),
+            ("cut.nii.gz", scan[: len(scan) // 2], "application/gzip"),
+            ("notes.nii", b"no scan", "application/octet-stream"),
+        ]
+    ).run()
+    assert not page.exception
+    told = [one.value for one in page.error]
+    assert [one.split(":")[0] for one in told] == ["many.zip", "cut.nii.gz", "notes.nii"]
+    assert "10,000" in told[0]
+    assert not any("medvision-upload" in one for one in told)
+    assert {"exam", "evil"} <= set(worklist(page)["study"])
+    folder = page.session_state["uploads"].folder
+    kept = {one.name for one in folder.rglob("*") if one.is_file()}
+    assert kept == {"exam.zip", "evil.nii.gz"}
+    del page
+    gc.collect()
+    for _ in range(100):
+        if not folder.exists():
+            break
+        time.sleep(0.05)
+    assert not folder.exists()
+
+
+def test_dicom_results_are_made_when_asked_for(root, monkeypatch):
+    pytest.importorskip("highdicom", reason="needs highdicom (extra seg)")
+    page = open_page(monkeypatch, root, "View", pictures=True)
+    page.selectbox(key="scan").select("dicom").run()
+    page.selectbox(key="where").select("the whole scan").run()
+    press(page, "Run")
+    labels = [one.label for one in page.get("download_button")]
+    assert not any("DICOM" in label for label in labels)
+    press(page, "Make DICOM files")
+    assert not page.exception
+    labels = [one.label for one in page.get("download_button")]
+    assert labels[-3:] == ["Mask (DICOM SEG)", "Findings (DICOM SR)", "Picture (DICOM SC)"]
+    page.selectbox(key="scan").select("scan").run()
+    press(page, "Run")
+    assert "Make DICOM files" not in [one.label for one in page.button]
+    trail = (root.parent / "root.trail").read_text(encoding="utf-8")
+    assert "DOE" not in trail
+    assert "dicom" not in trail
