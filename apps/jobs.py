@@ -21,8 +21,8 @@ KEPT = 12  # jobs of a visitor, with their results; the oldest ended ones go fir
 KEPT_IN_ALL = 48
 
 
-class Cancelled(Exception):
-    """Somebody asked a job to end."""
+class Cancelled(BaseException):
+    """Somebody asked a job to end; no failure of what it was about."""
 
 
 @dataclass

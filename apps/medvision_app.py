@@ -6,6 +6,7 @@ Layout only: reading, predicting, measuring and drawing are medvision's verbs. S
 
 from __future__ import annotations
 
+import batch
 import browse
 import compare
 import results
@@ -26,7 +27,13 @@ STYLE = """<style>
 .medvision-name { font-weight: 700; font-size: 1.25rem; letter-spacing: 0.01em; }
 .medvision-name span { color: #9aa3ae; font-weight: 400; font-size: 0.8rem; margin-left: 0.8em; }
 </style>"""
-SHOW = {"Browse": browse.show, "View": view.show, "Compare": compare.show, "Results": results.show}
+SHOW = {
+    "Browse": browse.show,
+    "View": view.show,
+    "Compare": compare.show,
+    "Batch": batch.show,
+    "Results": results.show,
+}
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ import re
 
 import streamlit as st
 
-PAGES = ("Browse", "View", "Compare", "Results")
+PAGES = ("Browse", "View", "Compare", "Batch", "Results")
 KEPT = ("page", "scan", "series", "model", "where", "typed", "over", "folder", "explained class")
+KEPT_BATCH = ("batch model", "batch studies", "batch boxes", "batch outputs", "batch folder")
 KEPT_FROM = ("report of ", "series for ", "filter ")
 
 
@@ -25,7 +26,7 @@ def plain(text: str) -> str:
 def keep_choices() -> None:
     """Keep the choices of pages that are not drawn now: Streamlit forgets those of its widgets."""
     for name in list(st.session_state):
-        if name in KEPT or str(name).startswith(KEPT_FROM):
+        if name in KEPT + KEPT_BATCH or str(name).startswith(KEPT_FROM):
             st.session_state[name] = st.session_state[name]
 
 

@@ -28,7 +28,7 @@ from medvision.outputs import write_outputs
 from medvision.outputs.table import failed_row, row_of
 from medvision.pipeline import run_pipeline
 from medvision.prediction import Prediction
-from medvision.predictor import Predictor
+from medvision.predictor import Predictor, Step
 from medvision.progress import announce, track
 from medvision.run_card import resolved_of
 from medvision.session import Work, open_session
@@ -54,6 +54,7 @@ def run_batch(
     *,
     retry_failed: bool = False,
     shard: Shard | None = None,
+    step: Step | None = None,
 ) -> list[Outcome]:
     """Predict every job; write its files, results.csv and run.json into `out`.
 
@@ -83,6 +84,10 @@ def run_batch(
         Run those again that failed.
     shard : Shard, optional
         The part of the jobs that is for this process.
+    step : callable
+        Told, on this thread, which share is done of what this run found waiting, 0 to 1; as in
+        `Predictor.predict`. A `BaseException` that it raises ends the run, which can be gone on
+        with; an `Exception` fails the study.
 
     Returns
     -------
@@ -99,7 +104,9 @@ def run_batch(
     with session(show=show, overwrite=overwrite, retry_failed=retry_failed, shard=shard) as run:
         run.store.note({RESOLVED: json.dumps(resolved_of(predictor))})
         with saved_at_the_end(run.export):
-            run_studies(run, predictor, run.export.tick, run.waiting if show else 0, debug)
+            total = run.waiting if show else 0
+            share = Share(step, run.waiting) if step else None
+            run_studies(run, predictor, run.export.tick, total, debug, share=share)
         return run.outcomes()
 
 
@@ -114,6 +121,19 @@ def saved_at_the_end(export: Export) -> Iterator[None]:
             export.save()
         raise
     export.save()
+
+
+@dataclass
+class Share:
+    """Which share of some studies is done, told as it grows."""
+
+    told: Step
+    total: int
+    done: int = 0
+
+    def __call__(self, part: float = 0.0) -> None:
+        """Say that so much of the next study is done, 0 to 1."""
+        self.told(min(1.0, (self.done + part) / max(1, self.total)))
 
 
 @dataclass
@@ -135,6 +155,7 @@ def run_studies(
     total: int = 0,
     debug: bool = False,
     tries: int = 0,
+    share: Share | None = None,
 ) -> None:
     """Run what waits until all studies of this process have ended, here or elsewhere.
 
@@ -151,6 +172,8 @@ def run_studies(
     debug : bool
     tries : int
         See `Store.claim`.
+    share : Share, optional
+        Told how far the network is.
     """
 
     def source(stop: threading.Event) -> Iterator[Item]:
@@ -167,7 +190,7 @@ def run_studies(
         run_pipeline(
             source,
             partial(read, inputs=predictor.spec.inputs, debug=debug),
-            partial(predict, predictor=predictor, debug=debug),
+            partial(predict, predictor=predictor, debug=debug, share=share),
             finish,
             lambda items: track(items, "Predict", total, total > 0),
         )
@@ -216,11 +239,18 @@ def read(item: Item, inputs: Sequence[InputSpec], debug: bool = False) -> Item:
     return item
 
 
-def predict(item: Item, predictor: Predictor, debug: bool = False) -> Item:
+def predict(
+    item: Item, predictor: Predictor, debug: bool = False, share: Share | None = None
+) -> Item:
     """Run the model on a study."""
+    if share is not None:
+        share()
     if item.study is not None:
         with step(item, "predict", debug):
-            item.prediction = predictor.predict(item.study, item.job.box)
+            item.prediction = predictor.predict(item.study, item.job.box, share)
+    if share is not None:
+        share.done += 1
+        share()
     return item
 
 

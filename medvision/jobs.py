@@ -54,8 +54,14 @@ def plan_jobs(
 
     A study without an image, such as a report, is a job only where there is nothing else.
     """
+    return jobs_of(find_studies(inputs, skip=[out], show=show), series, boxes)
+
+
+def jobs_of(
+    found: Sequence[StudyRef], series: Sequence[str] = (), boxes: Sequence[Box] = ()
+) -> list[Job]:
+    """Pair each study with each box, as `plan_jobs` does with what it finds."""
     jobs = []
-    found = find_studies(inputs, skip=[out], show=show)
     scans = [ref for ref in found if any(one.role == "image" for one in ref.series)]
     for ref in scans or found:
         case_id = "_".join([ref.case_id, *map(safe_name, series)])

@@ -199,3 +199,32 @@ def test_dicom_results_are_made_when_asked_for(root, monkeypatch):
     trail = (root.parent / "root.trail").read_text(encoding="utf-8")
     assert "DOE" not in trail
     assert "dicom" not in trail
+
+
+def test_a_batch_is_started_watched_and_gone_on_with(root, monkeypatch):
+    shutil.rmtree(root / "results")
+    page = open_page(monkeypatch, root, "Batch")
+    assert not page.exception
+    assert "Nothing here yet" in page.info[0].value
+    page.multiselect(key="batch studies").select("scan").run()
+    press(page, "Start")
+    assert not page.exception
+    assert not page.error
+    assert [one.value for one in page.metric] == ["1", "0", "1"]  # noise is warned of
+    assert (root / "results_hippocampus" / "scan.nii.gz").exists()
+    page.multiselect(key="batch studies").unselect("scan").run()
+    press(page, "Go on")
+    found = {one.label: one.value for one in page.metric}
+    assert int(found["Done"]) >= 2
+    assert int(found["Failed"]) >= 1  # a picture has no mm
+    press(page, "Look through them")
+    assert page.selectbox(key="folder").value == "results_hippocampus"
+
+
+@pytest.mark.parametrize("folder", ["../elsewhere", ".", "/tmp/elsewhere"])
+def test_a_batch_writes_nowhere_else(root, monkeypatch, folder):
+    page = open_page(monkeypatch, root, "Batch")
+    page.text_input(key="batch folder").set_value(folder).run()
+    press(page, "Start")
+    assert "below the app's" in page.error[0].value
+    assert not (root.parent / "elsewhere").exists()

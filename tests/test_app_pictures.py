@@ -81,6 +81,10 @@ def test_pages(scans, size, tmp_path):
         tab.get_by_text("Choose a row").wait_for(timeout=SLOW)
         tab.wait_for_timeout(2500)
         picture_of(tab, f"app_results{size}", tmp_path)
+        tab.get_by_text("Batch", exact=True).click()
+        tab.get_by_text("Folder for the results").wait_for(timeout=SLOW)
+        tab.wait_for_timeout(2500)
+        picture_of(tab, f"app_batch{size}", tmp_path)
 
 
 @pytest.mark.slow

@@ -294,3 +294,29 @@ def test_the_words_for_a_full_disk(place, ran, tmp_path, monkeypatch):
         assert {outcome_of(s).job.case_id for s in store.studies() if s.state == "waiting"} == {
             f"scan{n:03}" for n in range(COUNT)
         }
+
+
+def test_how_far_it_is_is_told_and_what_ends_it_is_no_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr("medvision.checkpoint.build_model", None)  # `run` sets these three
+    monkeypatch.setenv("MEDVISION_TEST_LOG", "")
+    monkeypatch.setenv("MEDVISION_TEST_SLEEP", "")
+
+    class Enough(BaseException):
+        pass
+
+    scans, model = write_scans(tmp_path / "scans", 4), write_model(tmp_path / "model")
+    out, log, shares = tmp_path / "out", tmp_path / "log", []
+
+    def step(share):
+        shares.append(share)
+        if share >= 0.5:
+            raise Enough
+
+    with pytest.raises(Enough):
+        batch_runs.run(scans, model, out, log, step=step)
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    outcomes = batch_runs.run(scans, model, out, log, step=shares.append)
+    assert shares[-1] == 1
+    assert [one.row["status"] for one in outcomes] == ["ok"] * 4
+    assert sum(one.earlier for one in outcomes) >= 1
