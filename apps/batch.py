@@ -23,7 +23,6 @@ from medvision.outputs.saved import RESULTS, read_saved
 from medvision.store import STORE
 from medvision.zoo import all_models
 
-
 LOOK_EVERY = 3.0  # seconds between looks at a folder that is being written
 
 
