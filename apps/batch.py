@@ -45,13 +45,14 @@ def show() -> None:
     if not shared:
         st.info(plain(every.problem or "There is no scan in the folder of the app."))
         return
+    active = active_jobs()
     left, right = st.columns([3, 2])
     with left:
         order = choose(shared)
-    busy = any(same_place(job, order) for job in active_jobs())
+    busy = any(same_place(job, order) for job in active)
     with right:
         st.fragment(run_every=LOOK_EVERY if busy else None)(show_state)(order, every)
-    watch()
+    watch(active)
     last = next((job for job in jobs().of(visitor()) if same_place(job, order)), None)
     if last is not None and last.error:
         st.error(plain(last.error))

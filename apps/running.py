@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -183,10 +184,17 @@ def last_job(question: Question) -> Job | None:
     return next((job for job in jobs().of(visitor()) if job.key == question), None)
 
 
-def watch() -> None:
-    """Show the jobs that are active, each with a way to end it."""
-    if mine := active_jobs():
-        progress({job.id for job in mine})
+def watch(were_active: Sequence[Job]) -> None:
+    """Show the jobs that are active, each with a way to end it.
+
+    Parameters
+    ----------
+    were_active : sequence of Job
+        Those that were active before the page looked for answers: one that has ended since is a
+        reason to draw the page anew.
+    """
+    if were_active:
+        progress({job.id for job in were_active})
 
 
 @st.fragment(run_every=EVERY)

@@ -9,6 +9,7 @@ from overlays import Overlay, choose_overlays, overlays_of
 from running import (
     Answer,
     Question,
+    active_jobs,
     answer_to,
     asked_before,
     last_job,
@@ -56,7 +57,7 @@ def show() -> None:
         log("view", ref.case_id)
         st.session_state["viewed"] = source
     question = answer = None
-    problem = ""
+    problem, active = "", active_jobs()
     try:  # a scan that no model takes can be looked at all the same
         question = choose_question(ref, source, study)
         answer = answer_to(question)
@@ -64,7 +65,7 @@ def show() -> None:
     except MedvisionError as error:
         problem = str(error)
     overlays = choose_overlays(overlays_of(all_found, ref, source, study.image), answer)
-    watch()
+    watch(active)
     if question and (job := last_job(question)) and job.error:
         problem = f"{job.title}: {job.error}"
     if problem:

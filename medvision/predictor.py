@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvision.checkpoint import load_model
+from medvision.cleanup import clean
 from medvision.errors import SpecError
 from medvision.fingerprint import unlike_training
-from medvision.geometry import Box, box_slices
+from medvision.geometry import Box, box_slices, voxel_mm3
 from medvision.models.text import TextEncoder
 from medvision.prediction import Prediction
 from medvision.report import report_for_model, split_sections
@@ -180,7 +181,9 @@ class Predictor:
         if self.spec.task == "classification":
             return self.scores(shown, report)
         mask = np.zeros((1, *scan.shape), np.uint8)
-        mask[0][region] = self.labels(shown, report, step)
+        labels, spec = self.labels(shown, report, step), self.spec
+        voxel_ml = voxel_mm3(scan.affine) / 1000.0  # mm³ → ml
+        mask[0][region] = clean(labels, spec.class_names, spec.cleanup, voxel_ml)
         info = replace(scan.info, window=None, channels="")
         return {"mask": Volume(mask, scan.affine, info)}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from medvision.cleanup_spec import Cleanup
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
 from medvision.text_spec import TextSpec
@@ -163,6 +164,8 @@ class ModelSpec:
         Whether each class of a classification is a question of its own, yes or no.
     codes : mapping of str to ClassCodes
         What DICOM results call the classes, by class name; a class may lack them.
+    cleanup : mapping of str to Cleanup
+        What is done to a structure of a mask after the network has spoken, by class name.
     orientation : str
         Voxel axes of the model's grid, such as ``"RAS"``. A 2D network looks at planes of the
         first two, one by one along the third.
@@ -204,6 +207,7 @@ class ModelSpec:
     text: TextSpec | None = None
     multilabel: bool = False
     codes: Mapping[str, ClassCodes] = field(default_factory=dict)
+    cleanup: Mapping[str, Cleanup] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -230,6 +234,7 @@ class ModelSpec:
                 f"Codes are of {', '.join(self.class_names)}; found some of "
                 f"{', '.join(sorted(set(self.codes) - set(self.class_names)))}."
             )
+        self._check_cleanup()
         least = 1 if self.multilabel else 2
         if self.task == "classification" and len(self.class_names) < least:
             raise SpecError(f"A classification has two classes or more; found {self.class_names}.")
@@ -249,6 +254,17 @@ class ModelSpec:
             raise SpecError(
                 f"A segmentation joins image and report by film; found {self.text.fusion}."
             )
+
+    def _check_cleanup(self) -> None:
+        named = {*self.cleanup, *(one.instead for one in self.cleanup.values())} - {""}
+        if strange := sorted(named - set(self.class_names)):
+            raise SpecError(
+                f"Cleanup is of {', '.join(self.class_names)}; found {', '.join(strange)}."
+            )
+        if self.cleanup and self.task != "segmentation":
+            raise SpecError(f"Cleanup is of the masks of a segmentation; {self.name} has none.")
+        if self.spacing is None and any(one.min_ml for one in self.cleanup.values()):
+            raise SpecError("A model without spacing knows no ml: its cleanup has no min_ml.")
 
     @property
     def dims(self) -> int:
@@ -291,10 +307,11 @@ class ModelSpec:
         return {name: given[name] for name in self.input_names}
 
     def to_json(self) -> str:
-        """Return the spec as indented JSON; codes only where there are some."""
+        """Return the spec as indented JSON; codes and cleanup only where there are some."""
         said = asdict(self)
-        if not self.codes:
-            del said["codes"]  # earlier versions of medvision do not know them
+        for name in ("codes", "cleanup"):  # earlier versions of medvision do not know them
+            if not said[name]:
+                del said[name]
         return json.dumps(said, indent=2) + "\n"
 
     @classmethod

@@ -12,10 +12,10 @@ PACKAGE = ROOT / "medvision"
 
 LAYERS = {
     0: "codes errors geometry volume study spec train_config prediction phantom files progress "
-    "report report_masking report_headings text_spec pair_phantom explanation profile",
+    "report report_masking report_headings text_spec cleanup_spec pair_phantom explanation profile",
     1: "io resample tags",
     2: "transforms augment models render losses metrics scores compare outputs fingerprint "
-    "tfidf intervals words",
+    "tfidf intervals words cleanup",
     3: "checkpoint zoo transfer model_table dataset folds items survey plan "
     "plan_file processes train train_state train_log evaluate cross_validation predictor "
     "plan_text train_card ablate ablation_page audit audit_page attribution explain",
