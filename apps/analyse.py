@@ -100,7 +100,9 @@ def choose_box(source: Source, study: Study) -> Box | None:
         return parse_box(where)
     if not st.session_state.get("typed"):
         st.session_state["typed"] = str(next(iter(BOXES.values())))
-    return parse_box(side.text_input("Box", key="typed", help=HINT))
+    typed = side.text_input("Box", key="typed", help=HINT)
+    drawn = st.session_state.get("box seen", (None, None))[1]
+    return drawn if typed == str(drawn) else parse_box(typed)  # the text is rounded
 
 
 def run_button(question: Question, ref: StudyRef, answer: Answer | None) -> None:

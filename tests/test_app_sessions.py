@@ -138,5 +138,5 @@ def test_a_box_drawn_in_the_viewer_is_what_a_model_looks_at(served):
         assert [low < high for low, high in pairs] == [True] * 3
         viewer.focus()
         tab.keyboard.press("Escape")
-        typed.wait_for(state="detached")
+        typed.wait_for(state="detached", timeout=60_000)
         assert tab.get_by_role("combobox", name="Look at").input_value() == "the whole scan"

@@ -32,7 +32,8 @@ export class Box {
     const given = JSON.stringify(data.box ?? null)
     if (isNew || given !== this.said) {
       this.ranges = data.box ?? data.drawn ?? null
-      this.own = !data.box && Boolean(data.drawn)
+      const echoed = JSON.stringify(data.box) === JSON.stringify(data.drawn)
+      this.own = Boolean(data.drawn) && (!data.box || echoed)
     }
     this.said = given
     this.given = data.box ?? null
