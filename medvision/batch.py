@@ -56,7 +56,7 @@ def run_batch(
     shard: Shard | None = None,
     step: Step | None = None,
 ) -> list[Outcome]:
-    """Predict every job; write its files, results.csv and run.json into `out`.
+    """Predict every job; write its files, results.csv, run.json and report.html into `out`.
 
     Of `formats` none given means all that fit the model's task. A study that fails is a row with
     its reason, and the others go on.
@@ -64,7 +64,7 @@ def run_batch(
     status.sqlite in `out` holds the state of every study, so that a run that was ended at any
     moment goes on when it is started again: what is done, whole and made of the same files is not
     done again. Any number of processes may work on one `out` at a time. The two tables are
-    written from it every few seconds and at the end.
+    written from it every few seconds and at the end, the page at the end.
 
     Parameters
     ----------
@@ -112,15 +112,15 @@ def run_batch(
 
 @contextmanager
 def saved_at_the_end(export: Export) -> Iterator[None]:
-    """Write the tables before the block and after it; what ends the block comes first."""
+    """Write the tables before the block and after it, then with the page; what ends it is first."""
     export.save()
     try:
         yield
     except BaseException:
-        with suppress(OutputError):  # a full disk: those that are there are whole
-            export.save()
+        with suppress(MedvisionError):  # a full disk: those that are there are whole
+            export.save_all()
         raise
-    export.save()
+    export.save_all()
 
 
 @dataclass

@@ -128,6 +128,8 @@ def predict(
 ) -> None:
     """Segment or classify scans: a JSON, a picture, a row of results.csv and perhaps a mask each.
 
+    At the end report.html shows all of them on one page, which `medvision report` makes again.
+
     Started again with the same --out it goes on: what is done and whole is not done again. Any
     number of processes may share one --out. Exits with 1 if any study failed; the others still
     finish. More: docs/batch.md.

@@ -1,4 +1,4 @@
-"""The commands that look at files: info, doctor, convert.
+"""The commands that look at files: info, doctor, convert, report.
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once.
 """
@@ -15,7 +15,7 @@ Inputs = Annotated[list[Path], typer.Argument(help="Scans, zips, or folders of m
 
 def add_file_commands(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (info, doctor, convert):
+    for command in (info, doctor, convert, report):
         app.command()(command)
 
 
@@ -116,3 +116,20 @@ def convert(
         rows = convert_studies(inputs, out, series, suv, resample, overwrite, not quiet)
     print_converted(rows, quiet)
     raise typer.Exit(int(any(row.problem for row in rows)))
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="A results folder of `medvision predict`.")],
+) -> None:
+    """Make report.html of a results folder again: all its studies on one page, without network.
+
+    What failed and why, how volumes or probabilities lie, the run's settings, a row and a small
+    picture a study. `medvision predict` makes it at the end of a run.
+
+    Example:
+
+      medvision report results/
+    """
+    from medvision.outputs.batch_page import save_batch_page
+
+    typer.echo(f"Wrote {save_batch_page(results)}")

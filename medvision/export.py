@@ -1,4 +1,4 @@
-"""results.csv and run.json, made from the store: whole at any moment, whoever writes them."""
+"""results.csv, run.json and report.html, from the store: whole whenever, whoever writes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from medvision.errors import OutputError
 from medvision.jobs import Job, Outcome
+from medvision.outputs.batch_page import save_batch_page
 from medvision.outputs.saved import RESULTS
 from medvision.outputs.table import write_results
 from medvision.run_card import Facts, box_of, run_card, write_run_card
@@ -24,7 +25,7 @@ RESOLVED = "resolved"  # what the store notes of where the network runs
 
 @dataclass
 class Export:
-    """Writes both files, now and then."""
+    """Writes both tables, now and then, and at the end the page."""
 
     store: Store
     folder: Path
@@ -51,12 +52,30 @@ class Export:
                 write_results([one.row for one in ended], self.columns, self.folder / RESULTS)
                 write_run_card(self.folder, card)
             except OSError as error:
-                raise OutputError(
-                    f"{self.folder} cannot be written to: {error.strerror or error}. What is done "
-                    "is kept: run again once this is mended."
-                ) from error
+                raise self.refused(error) from error
         now = time.monotonic()
         self.due = now + max(SAVE_EVERY, SHARE * (now - began))
+
+    def save_all(self) -> None:
+        """Write both, and report.html from them, which takes longer: once, at the end.
+
+        Raises
+        ------
+        OutputError
+            As `save`.
+        """
+        self.save()
+        try:
+            save_batch_page(self.folder)
+        except OSError as error:
+            raise self.refused(error) from error
+
+    def refused(self, error: OSError) -> OutputError:
+        """Return what a user is told when the disk refuses."""
+        return OutputError(
+            f"{self.folder} cannot be written to: {error.strerror or error}. What is done is kept: "
+            "run again once this is mended."
+        )
 
     def tick(self) -> None:
         """Write both when it is time."""

@@ -40,7 +40,8 @@ def print_outcomes(
 
     A segmentation shows volumes in ml, a classification what is predicted and its probability.
     """
-    from medvision.outputs.saved import RESULTS  # loads torch, which who calls this has loaded
+    from medvision.outputs.batch_page import REPORT  # loads torch, which who calls this has loaded
+    from medvision.outputs.saved import RESULTS
     from medvision.run_card import RUN_CARD
 
     console = Console()
@@ -74,7 +75,7 @@ def print_outcomes(
     earlier = sum(outcome.earlier for outcome in outcomes)
     before = f", {earlier} of them in an earlier run" if earlier else ""
     console.print(
-        f"{done}, {failed} failed{before}. Table: {out / RESULTS}, "
+        f"{done}, {failed} failed{before}. Page: {out / REPORT}; table: {out / RESULTS}, "
         f"the other results beside it; run card: {out / RUN_CARD}",
         markup=False,
         highlight=False,

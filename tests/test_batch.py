@@ -60,7 +60,7 @@ def test_every_picture_is_a_row_with_probabilities(pictures, model, tmp_path):
     assert FORCED in rows["scan"]["warnings"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
         [f"{name}{end}" for name in set(rows) - {"empty"} for end in (".json", ".png")]
-        + ["results.csv", "run.json", "status.sqlite"]
+        + ["report.html", "results.csv", "run.json", "status.sqlite"]
     )
 
 

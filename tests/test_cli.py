@@ -87,12 +87,20 @@ def test_bad_studies_are_rows_and_the_others_finish(model, scans, tmp_path):
     assert "3 done (3 with warnings), 2 failed" in result.output  # noise fills the whole scan
     assert sorted(p.name for p in out.iterdir()) == sorted(
         [
+            "report.html",
             "results.csv",
             "run.json",
             "status.sqlite",
             *(f"scan{n}{s}" for n in range(3) for s in (".json", ".nii.gz", ".png")),
         ]
     )
+    page = (out / "report.html").read_bytes()
+    assert b"<b>3</b> done" in page
+    assert page.count(b"data:image/jpeg") == 3
+    assert f"Page: {out / 'report.html'};" in result.output
+    (out / "report.html").unlink()
+    assert run("report", out).exit_code == 0
+    assert (out / "report.html").read_bytes() == page
 
 
 def test_the_mask_has_the_grid_of_its_scan(model, scans, tmp_path):
@@ -187,8 +195,8 @@ def test_shards_share_a_folder_and_the_last_one_ends_the_table(model, scans, tmp
 def test_tables_and_pages_are_written_when_asked_for_and_replayed(model, scans, tmp_path):
     out, scan = tmp_path / "o", scans / "scan0.nii.gz"
     run("predict", scan, "--model", model, "--out", out, "-q", "--outputs", "csv,html")
-    names = ["results.csv", "run.json", "scan0.csv", "scan0.html", "status.sqlite"]
-    assert sorted(p.name for p in out.iterdir()) == names
+    names = {"scan0.csv", "scan0.html", "report.html", "results.csv", "run.json", "status.sqlite"}
+    assert {p.name for p in out.iterdir()} == names
     again = run("replay", out, "--out", tmp_path / "again")
     assert again.exit_code == 0, again.output
 
@@ -275,6 +283,7 @@ def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
         ),
         (["predict", "{scans}", "--model", "{scans}", "--out", "o"], "spec.json"),
         (["replay", "{scans}"], "run.json"),
+        (["report", "{scans}"], "results.csv"),
         (
             ["predict", "{scans}", "--model", "{model}", "--out", "{scans}/notes.txt"],
             "cannot hold results",
@@ -306,7 +315,10 @@ def test_mistakes_are_one_line_without_traceback(model, scans, tmp_path, argumen
 
 
 def test_every_command_explains_itself_with_an_example():
-    for command in ("predict", "info", "doctor", "convert", "replay", "train", "evaluate", "app"):
+    for command in (
+        *("predict", "info", "doctor", "convert", "report"),
+        *("replay", "train", "evaluate", "app"),
+    ):
         text = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert f"medvision {command}" in text
 

@@ -53,7 +53,7 @@ def rows_of(out):
 
 def files_of(out):
     """Every result to the byte, and what lies there besides."""
-    kept = ("results.csv", "run.json", STORE)
+    kept = ("report.html", "results.csv", "run.json", STORE)
     return {p.name: "" if p.name in kept else p.read_bytes() for p in out.iterdir()}
 
 
@@ -237,6 +237,7 @@ def test_ctrl_c_leaves_what_goes_on(ran, place, tmp_path, monkeypatch):
         batch_runs.run(scans, model, out, log)
     assert [row["case_id"] for row in rows_of(out)] == [f"scan{n:03}" for n in range(5)]
     assert json.loads((out / "run.json").read_text())["status"] == "unfinished"
+    assert "This run has not ended" in (out / "report.html").read_text(encoding="utf-8")
     with Store(out) as store:
         assert Counter(s.state for s in store.studies()) == {"done": 5, "waiting": COUNT - 5}
     monkeypatch.setattr(batch_runs.Logged, "predict", predict)

@@ -202,7 +202,7 @@ def test_the_store_holds_no_name_and_no_date(tmp_path, monkeypatch):
     assert sorted(one.failed for one in found) == [False, True]
     held = (out / STORE).read_bytes()
     assert b"exam" in held
-    for secret in (b"DOE", b"ROE", b"4711", b"1961"):
+    for secret in (b"DOE", b"ROE", b"MRN-4711", b"19610203"):
         assert secret not in held, secret
 
 

@@ -91,6 +91,7 @@ def test_predict_works_in_an_empty_folder(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "results").iterdir()) == [
+        "report.html",
         "results.csv",
         "run.json",
         "scan.json",

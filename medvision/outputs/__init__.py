@@ -55,7 +55,7 @@ def write_json(prediction: Prediction, study: Study, path: Path) -> Path:
     return write_text(path, json.dumps(prediction.to_dict(), indent=2) + "\n")
 
 
-RESERVED = ("run", "results")  # run.json and results.csv stand beside the results
+RESERVED = ("run", "results", "report")  # run.json, results.csv, report.html stand beside them
 WRITERS: Mapping[str, Writer] = {
     "nifti": Writer(".nii.gz", write_mask, ("segmentation",)),
     "json": Writer(".json", write_json),

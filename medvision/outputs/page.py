@@ -69,12 +69,12 @@ def shown(words: str) -> str:
     return escape(kept)
 
 
-def picture(image: Image.Image, words: str) -> str:
-    """Return a picture that is part of the page."""
+def picture(image: Image.Image, words: str, kind: str = "PNG") -> str:
+    """Return a picture that is part of the page, as PNG or, several times smaller, as JPEG."""
     file = BytesIO()
-    image.save(file, format="PNG", optimize=True)
+    image.save(file, format=kind, optimize=True)
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{shown(words)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{shown(words)}" src="data:image/{kind.lower()};base64,{data}">'
 
 
 def cautions(warnings: Sequence[str]) -> str:

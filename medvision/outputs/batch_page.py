@@ -1,0 +1,334 @@
+"""All studies of a results folder on one HTML page: what failed, how the numbers lie, each study.
+
+Knows nothing of models. The same folder always gives the same page.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from medvision.files import write_text
+from medvision.io.walk import RESULTS_MARK
+from medvision.outputs.charts import histogram
+from medvision.outputs.page import RESEARCH, page_html, picture, shown
+from medvision.outputs.saved import ML, PROBABILITY, RESULTS, Saved, card_of, read_saved
+from medvision.prediction import in_percent
+from medvision.render.ink import label_color
+from medvision.spec import BETWEEN
+
+REPORT = "report.html"
+THUMB = 160  # pixels, the longer side
+FEW = 200  # studies that all have a picture; of more, the first and those with warnings
+FIRST = 100
+PICTURE_BYTES, ROW_BYTES = 6_000_000, 2_500_000  # at most, on a page
+MOST_COLUMNS, MOST_CHARTS, MOST_REASONS, MOST_NAMES = 12, 60, 40, 60
+TRIES = 3
+PLAIN = "#4b5b70"
+STYLE = """h1 { font-size: 1.5rem; }
+.counts b { font-size: 1.25rem; margin-right: 0.2rem; }
+.counts span { margin-right: 1.4rem; white-space: nowrap; }
+.charts { display: flex; flex-wrap: wrap; gap: 0.8rem 1.6rem; }
+figure { margin: 0; width: 17rem; }
+figcaption { font-size: 0.85rem; overflow-wrap: anywhere; }
+svg { display: block; width: 100%; height: auto; }
+svg text { font-size: 11px; fill: #555; }
+.wide { overflow-x: auto; }
+.studies { width: 100%; }
+.studies td, .studies th { padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid #e4e4e8;
+ vertical-align: top; }
+.studies img { display: block; border-radius: 3px; background: #101012; }
+.studies .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.study, .reason { overflow-wrap: anywhere; }
+.study { min-width: 13rem; }
+.thumb { width: 1px; }
+.bad { color: #a11212; font-weight: 600; }
+.facts th { vertical-align: baseline; white-space: nowrap; }
+.facts td { overflow-wrap: anywhere; }
+@media print {
+ @page { margin: 14mm; }
+ html, body { font-size: 11px; }
+ body { margin: 0; padding: 0; max-width: none; }
+ * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+ figure, tr, .caution { break-inside: avoid; }
+ h2 { break-after: avoid; }
+}
+"""
+
+
+def save_batch_page(folder: Path) -> Path:
+    """Write report.html into a results folder; it is whole or absent.
+
+    Where another process writes the tables meanwhile, the page is made again.
+
+    Raises
+    ------
+    DecodeError
+        When no results.csv is there, or none of ours.
+    OSError
+        When the disk refuses.
+    """
+    for _ in range(TRIES):
+        before = stamps(folder)
+        path = write_text(folder / REPORT, batch_html(read_saved(folder), card_of(folder)))
+        if stamps(folder) == before:
+            break
+    return path
+
+
+def stamps(folder: Path) -> list[tuple[int, int, int]]:
+    """Return what changes when one of the two tables is written."""
+    stats = [path.stat() for name in (RESULTS, RESULTS_MARK) if (path := folder / name).exists()]
+    return [(one.st_ino, one.st_mtime_ns, one.st_size) for one in stats]
+
+
+def batch_html(saved: Saved, card: Mapping[str, Any]) -> str:
+    """Return the page: counts, failures, distributions, settings, and a row a study.
+
+    Parameters
+    ----------
+    saved : Saved
+    card : mapping
+        The run card; what it lacks is left out.
+    """
+    done, failed = by_status(saved.rows)
+    warned = sum(bool(row.get("warnings")) for row in done)
+    model = saved.model or fact(card, "model", "name")
+    title = f"{model or 'A model'} on {in_studies(len(saved.rows))}"
+    counts = {"done": len(done), "failed": len(failed), "with warnings": warned}
+    unfinished = (
+        '<p class="caution">This run has not ended: the page holds what was done so far.</p>'
+        if card.get("status") == "unfinished"
+        else ""
+    )
+    body = f"""<h1>{shown(title)}</h1>
+<p class="small">{RESEARCH}</p>
+<p class="counts">{"".join(f"<span><b>{n}</b> {what}</span>" for what, n in counts.items())}</p>
+{unfinished}
+{failures_html(failed)}
+{distributions_html(saved, done)}
+<h2>Run</h2>
+{settings_html(model, card)}
+<h2>Studies</h2>
+{studies_html(saved, card)}"""
+    return page_html(title, body, STYLE)
+
+
+def by_status(
+    rows: Iterable[Mapping[str, str]],
+) -> tuple[list[Mapping[str, str]], list[Mapping[str, str]]]:
+    """Return the rows of studies that were done, and of those that failed."""
+    split: tuple[list[Mapping[str, str]], list[Mapping[str, str]]] = ([], [])
+    for row in rows:
+        split[row["status"] == "failed"].append(row)
+    return split
+
+
+def in_studies(count: int) -> str:
+    """Return a number of studies in words."""
+    return "1 study" if count == 1 else f"{count} studies"
+
+
+def failures_html(failed: Sequence[Mapping[str, str]]) -> str:
+    """Return the reasons, the commonest first, each with its studies."""
+    if not failed:
+        return ""
+    groups: dict[str, list[str]] = {}
+    for row in failed:
+        groups.setdefault(reason_of(row), []).append(row["case_id"])
+    ranked = sorted(groups.items(), key=lambda one: (-len(one[1]), one[0]))
+    rows = "".join(
+        f'<tr><td class="number">{len(names)}</td><td class="reason">{shown(reason)}</td>'
+        f'<td class="small reason">{shown(some_of(names))}</td></tr>'
+        for reason, names in ranked[:MOST_REASONS]
+    )
+    head = '<tr><th class="number">studies</th><th>reason</th><th>which</th></tr>'
+    left = len(ranked) - MOST_REASONS
+    more = f'<p class="small">{left} rarer reasons stand in {RESULTS}.</p>' if left > 0 else ""
+    table = f'<div class="wide"><table class="studies">{head}{rows}</table></div>'
+    return f"<h2>Failures</h2>{table}{more}"
+
+
+def reason_of(row: Mapping[str, str]) -> str:
+    """Return why a study failed, without its own path, so that the same reasons are one."""
+    reason = row.get("reason") or "No reason was kept."
+    for own in (row["source"], Path(row["source"]).name):
+        if "." in own or "/" in own:  # a plain word might mean something else
+            reason = re.sub(rf"(?<![\w/]){re.escape(own)}(?![\w/])", "…", reason)
+    return reason
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return names, of many the first."""
+    left = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
+
+
+def distributions_html(saved: Saved, done: Sequence[Mapping[str, str]]) -> str:
+    """Return a histogram a structure (ml) or a class (probability)."""
+    volumes = saved.task == "segmentation"
+    names = saved.class_names[:MOST_CHARTS]
+    charts = []
+    for label, name in enumerate(names, 1):
+        values = [v for row in done if (v := number(row, name, volumes)) is not None]
+        if not values:
+            continue
+        color = "#{:02x}{:02x}{:02x}".format(*label_color(label)) if volumes else PLAIN
+        span = None if volumes else (0.0, 1.0)
+        unknown = len(done) - len(values)
+        remark = f"; {in_studies(unknown)} without a number" if unknown else ""
+        absent = sum(v == 0 for v in values) if volumes else 0
+        remark += f"; 0 in {in_studies(absent)}" if absent else ""
+        charts.append(histogram(name, values, "ml" if volumes else "", color, span, remark))
+    if not charts:
+        return ""
+    what = "Volumes" if volumes else "Probabilities"
+    left = len(saved.class_names) - len(names)
+    more = f'<p class="small">Of {left} more, {RESULTS} has the numbers.</p>' if left else ""
+    return f'<h2>{what}</h2><div class="charts">{"".join(charts)}</div>{more}'
+
+
+def number(row: Mapping[str, str], name: str, volumes: bool) -> float | None:
+    """Return the volume in ml, or the probability, of a class; None where there is none."""
+    return as_float(row.get(f"{name}{ML if volumes else PROBABILITY}", ""))
+
+
+def as_float(text: str) -> float | None:
+    """Return a number of the table; None when it is none, or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def settings_html(model: str, card: Mapping[str, Any]) -> str:
+    """Return what the run card says of the run, a line each."""
+    given, digest = fact(card, "model", "given_as"), fact(card, "model", "sha256")
+    command, formats = card.get("command"), card.get("formats")
+    versions = {"medvision": "medvision-toolkit", "torch": "torch", "Python": "python"}
+    made = ((name, fact(card, "versions", key)) for name, key in versions.items())
+    device, name = fact(card, "resolved", "device"), fact(card, "resolved", "device_name")
+    facts = {
+        "Model": model + (f" ({given})" if given and given != model else ""),
+        "Model's SHA-256": digest,
+        "Command": shlex.join(map(str, command)) if isinstance(command, list) else "",
+        "Device": f"{device} ({name})" if name else device,
+        "Versions": ", ".join(f"{name} {said}" for name, said in made if said),
+        "Files a study": ", ".join(map(str, formats)) if isinstance(formats, list) else "",
+    }
+    rows = "".join(
+        f"<tr><th>{what}</th><td>{shown(said)}</td></tr>" for what, said in facts.items() if said
+    )
+    return (
+        f'<table class="facts">{rows}</table>'
+        if rows
+        else f"<p>No {RESULTS_MARK} tells how they came about.</p>"
+    )
+
+
+def fact(card: Mapping[str, Any], part: str, name: str) -> str:
+    """Return an entry of a part of the run card as text; empty when it is not there."""
+    found = card.get(part)
+    value = found.get(name) if isinstance(found, Mapping) else None
+    return "" if value is None else str(value)
+
+
+def studies_html(saved: Saved, card: Mapping[str, Any]) -> str:
+    """Return the table of the studies, and in words what it leaves out."""
+    volumes = saved.task == "segmentation"
+    names = saved.class_names[:MOST_COLUMNS]
+    heads = [f"{name}, ml" if volumes else name for name in names] + ["seconds"]
+    head = "<tr><th></th><th>study</th>" + ("" if volumes else "<th>predicted</th>")
+    head += "".join(f'<th class="number">{shown(one)}</th>' for one in heads)
+    thumbs, left_out = thumbnails(saved, card)
+    rows: list[str] = []
+    room = ROW_BYTES
+    for at, row in enumerate(saved.rows):
+        text = study_row(row, names, volumes)
+        room -= len(text.encode(errors="replace"))
+        if room < 0:
+            break
+        rows.append(f'<tr><td class="thumb">{thumbs.get(at, "")}</td>{text}</tr>')
+    notes = [left_out] if left_out else []
+    if len(rows) < len(saved.rows):
+        notes.append(f"The first {len(rows)} of {in_studies(len(saved.rows))} are listed.")
+    if len(names) < len(saved.class_names):
+        what = "structures" if volumes else "classes"
+        notes.append(f"The first {len(names)} of {len(saved.class_names)} {what} are shown.")
+    notes.append(f"{RESULTS} has everything that is listed here, and more.")
+    return (
+        f'<p class="small">{" ".join(notes)}</p>'
+        f'<div class="wide"><table class="studies">{head}</tr>{"".join(rows)}</table></div>'
+    )
+
+
+def study_row(row: Mapping[str, str], names: Sequence[str], volumes: bool) -> str:
+    """Return the cells of a study, but that of its picture."""
+    said = [f"<b>{shown(row['case_id'])}</b>", f'<span class="small">{shown(row["source"])}</span>']
+    if row["status"] == "failed":
+        reason = shown(row.get("reason", ""))
+        said.append(f'<span class="bad">failed</span> <span class="small">{reason}</span>')
+    if row.get("warnings"):
+        said.append(f'<span class="caution small">{shown(row["warnings"])}</span>')
+    if row.get("touches_border"):
+        where = shown(row["touches_border"])
+        said.append(f'<span class="small">reaches the edge of what was shown: {where}</span>')
+    cells = [f'<td class="study">{"<br>".join(said)}</td>']
+    if not volumes:
+        cells.append(f"<td>{shown(row.get('predicted', '').replace(BETWEEN, ', '))}</td>")
+    for name in names:
+        value = number(row, name, volumes)
+        words = "" if value is None else f"{value:.2f}" if volumes else shown(in_percent(value))
+        cells.append(f'<td class="number">{words}</td>')
+    seconds = as_float(row.get("seconds", ""))
+    cells.append(f'<td class="number">{"" if seconds is None else f"{seconds:.1f}"}</td>')
+    return "".join(cells)
+
+
+def thumbnails(saved: Saved, card: Mapping[str, Any]) -> tuple[dict[int, str], str]:
+    """Return small pictures by their row, and in words which studies have none though they could.
+
+    Of many studies, those with warnings come first, for they are to be looked at.
+    """
+    formats = card.get("formats")
+    if isinstance(formats, list) and "overlay" not in formats:
+        return {}, ""  # a picture there would be of an earlier run
+    rows = saved.rows
+    warned = [at for at, row in enumerate(rows) if row.get("warnings")]
+    chosen: Iterable[int] = range(len(rows))
+    words = ""
+    if len(rows) > FEW:
+        chosen = dict.fromkeys([*warned, *range(FIRST)])
+        words = f"Pictures are shown of the first {FIRST} studies and of those with warnings"
+    found: dict[int, str] = {}
+    room = PICTURE_BYTES
+    for at in chosen:
+        image = thumbnail(saved.folder, rows[at])
+        room -= len(image)
+        if room < 0:
+            words = words or "Pictures are shown"
+            return found, f"{words}, as far as the page has room."
+        if image:
+            found[at] = image
+    return found, f"{words}." if words and found else ""
+
+
+def thumbnail(folder: Path, row: Mapping[str, str]) -> str:
+    """Return the overlay of a study, small; empty when there is none that can be read."""
+    path = folder / f"{Path(row['case_id']).name}.png"
+    if row["status"] == "failed" or not path.is_file():
+        return ""
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return ""
+    image.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    return picture(image, f"The scan and what was found in {row['case_id']}", "JPEG")
