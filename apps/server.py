@@ -51,13 +51,19 @@ async def viewer(request: Request) -> Response:
 
 
 class Safe:
-    """Headers that keep other sites out, and a cookie that tells browsers apart."""
+    """Headers that keep other sites out, a cookie that tells browsers apart, and a tidy end."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
+        if scope["type"] == "lifespan":
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                VAULT.close()
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

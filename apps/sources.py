@@ -123,7 +123,7 @@ class Uploads:
     """A folder that is deleted with what holds it: the session of a visitor."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="medvision-upload-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="upload-", dir=VAULT.folder))
         self.finalize = weakref.finalize(self, forget_later, self.folder)
 
 

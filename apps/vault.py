@@ -6,6 +6,8 @@ A token is good for the browser it was given to, and for no other. Knows nothing
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -21,6 +23,27 @@ BYTES = 8_000_000_000  # of files that are kept; the oldest go first
 TOKENS = 2_000  # that are remembered; the oldest go first
 
 
+def own_folder() -> Path:
+    """Return a new temporary folder; what processes of this machine left that were killed goes."""
+    start = f"medvision-app-{platform.node()}-"
+    for old in Path(tempfile.gettempdir()).glob(f"{start}*"):
+        pid = old.name.removeprefix(start).partition("-")[0]
+        if pid.isdecimal() and is_gone(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{start}{os.getpid()}-"))
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether no process has a number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's
+        return False
+    return False
+
+
 class Vault:
     """Files that browsers may fetch.
 
@@ -31,7 +54,7 @@ class Vault:
     """
 
     def __init__(self, folder: Path | None = None, room: int = BYTES) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="medvision-app-"))
+        self.folder = folder or own_folder()
         if folder is None:
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.room = room
@@ -91,6 +114,10 @@ class Vault:
                 if pair[0] == visitor:
                     del self.tokens[token]
                     self.given.pop(pair, None)
+
+    def close(self) -> None:
+        """Delete all files: the server ends, by whatever signal lets it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def drop(self, part: str) -> None:
         """Delete every file whose key holds a text, such as the folder that it was made of."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,8 +35,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command, python=sys.executable, **environment):
-    """Run a module as a server until the block ends; yields its address."""
+def serving(command, python=sys.executable, end=signal.SIGTERM, **environment):
+    """Run a module as a server until the block ends by a signal; yields its address."""
     port = free_port()
     with subprocess.Popen(
         [python, "-m", *command, "--port", str(port)],
@@ -58,7 +59,7 @@ def serving(command, python=sys.executable, **environment):
                     time.sleep(0.5)
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, end)
 
 
 @contextmanager

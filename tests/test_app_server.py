@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import signal
 import socket
+import time
 from contextlib import closing
 
 import pytest
@@ -92,3 +94,21 @@ def test_static_files_are_off_and_the_server_tells_nothing_of_itself(address):
     status, _, body = ask(address, "/_stcore/host-config")
     assert status == 200
     assert json.loads(body).get("useExternalAuthToken") is False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_kept_for_browsers_is_deleted_when_the_app_ends(tmp_path, number):
+    write_picture(tmp_path / "scans" / "gray.png", 140)
+    command = ["medvision", "app", str(tmp_path / "scans")]
+    with serving(command, end=number, TMPDIR=str(tmp_path)) as address:
+        ask(address.removeprefix("http://"), "/")
+        for _ in range(300):
+            if list(tmp_path.glob("medvision-app-*")):
+                break
+            time.sleep(0.1)
+        assert list(tmp_path.glob("medvision-app-*"))
+    for _ in range(300):
+        if not list(tmp_path.glob("medvision-app-*")):
+            break
+        time.sleep(0.1)
+    assert not list(tmp_path.glob("medvision-app-*"))

@@ -1,5 +1,10 @@
 """What browsers may fetch: by a token, and by nobody else's."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 from vault import Vault
 
@@ -75,3 +80,22 @@ def test_what_was_made_of_a_folder_can_be_dropped():
     assert not path.exists()
     assert vault.find("ann", mine) is None
     assert vault.find("ann", other).read_bytes() == b"b"
+
+
+def test_what_a_killed_process_left_is_deleted(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    start = f"medvision-app-{platform.node()}-"
+    left, mine = tmp_path / f"{start}{int(ended.stdout)}-x", tmp_path / f"{start}{os.getpid()}-x"
+    for folder in (left, mine):
+        folder.mkdir()
+        (folder / "scan.nii.gz").write_bytes(b"voxels")
+    vault = Vault()
+    assert not left.exists()
+    assert mine.exists()
+    assert vault.folder.parent == tmp_path
