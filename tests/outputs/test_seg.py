@@ -257,7 +257,7 @@ def test_a_scan_without_identities_stays_without(tmp_path):
     path = write_outputs(*segmented(scan), tmp_path, ["seg"])["seg"]
     whole = path.read_bytes()
     assert b"DOE" not in whole
-    assert b"4711" not in whole
+    assert b"PID-4711-X" not in whole
     made, source = pydicom.dcmread(path), pydicom.dcmread(scan.info.sources[0])
     assert made.PatientName == source.PatientName
     assert made.PatientIdentityRemoved == "YES"
