@@ -129,7 +129,7 @@ def start(order: Order, refs: list[StudyRef]) -> None:
     for ref in studies:
         log("run", ref.case_id, model=model)
     title = f"{model} on {len(planned)} studies"
-    jobs().submit(Job(visitor(), order, title, work), "device")
+    jobs().submit(Job(visitor(), order, title, order.folder.name, work), "device")
 
 
 def show_state(order: Order, every: Found) -> None:

@@ -37,6 +37,8 @@ class Job:
         What was asked: equal keys are equal questions.
     title : str
         For people.
+    about : str
+        What it is about, for the audit log.
     work : callable
         Takes the job, and returns the result; calls `step` now and then.
     """
@@ -44,6 +46,7 @@ class Job:
     owner: str
     key: object
     title: str
+    about: str
     work: Callable[[Job], Any]
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     state: State = "waiting"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import streamlit as st
 from jobs import Job, Jobs
-from sources import Source, log
+from sources import Source, fed_study, log
 from visitors import visitor
 
-from medvision import Box, Prediction, Predictor, Study, StudyRef, load_predictor, read_study
+from medvision import Box, Prediction, Predictor, Study, StudyRef, load_predictor
 from medvision.checkpoint import load_spec
 from medvision.explain import explain
 from medvision.explanation import Explanation
@@ -103,19 +103,10 @@ def stamp_of(model: Path) -> float:
     return max((one.stat().st_mtime for one in model.iterdir()), default=0.0)
 
 
-@lru_cache(maxsize=4)
-def read_for(
-    ref: StudyRef, source: Source, series: tuple[str, ...], model: Path, stamp: float
-) -> Study:
-    """Read what feeds a model; with `source`, as it was then."""
-    spec = spec_of(model, stamp)
-    return read_study(ref, series or source.series or None, inputs=spec.inputs)
-
-
 def study_for(question: Question, ref: StudyRef) -> Study:
     """Return the study of a question, with its report."""
-    model = question.model
-    study = read_for(ref, question.source, question.series, model, stamp_of(model))
+    inputs = spec_of(question.model, stamp_of(question.model)).inputs
+    study = fed_study(ref, question.source, question.series, inputs)
     return replace(study, report=question.report)
 
 
@@ -137,7 +128,7 @@ def ask(question: Question, ref: StudyRef) -> Job:
         seconds = time.monotonic() - job.started
         return Answer(job.id, question, ref, found, str(predictor.device), seconds, why)
 
-    job = Job(visitor(), question, f"{spec.name} on {ref.case_id}", work)
+    job = Job(visitor(), question, f"{spec.name} on {ref.case_id}", ref.case_id, work)
     log("run", ref.case_id, model=spec.name)
     job = jobs().submit(job, "device")
     st.query_params["job"] = job.id
@@ -211,4 +202,4 @@ def progress(watched: set[str]) -> None:
         bar.progress(job.share, f"{job.title}: {words} …")
         if stop.button("Cancel", key=f"cancel {job.id}", width="stretch"):
             job.stop.set()
-            log("cancel", job.title.rpartition(" on ")[2])
+            log("cancel", job.about)

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from medvision.errors import SeriesError
 from medvision.io.archive import check_upload, is_archive
 from medvision.io.names import safe_name
 from medvision.outputs.saved import Saved, find_saved, read_saved
+from medvision.spec import InputSpec
 from medvision.study import SeriesRef
 
 ROOT = Path(os.environ.get("MEDVISION_ROOT", "."))
@@ -140,6 +142,7 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     VAULT.drop(str(folder))
     study_at.clear()
+    fed_study.cache_clear()
 
 
 def uploads(make: bool = False) -> Path | None:
@@ -200,6 +203,14 @@ def source_of(ref: StudyRef, series: str = "") -> Source:
 def study_at(_ref: StudyRef, source: Source) -> Study:
     """Read one series of a study."""
     return read_study(_ref, source.series or None)
+
+
+@lru_cache(maxsize=4)
+def fed_study(
+    ref: StudyRef, source: Source, series: tuple[str, ...], inputs: tuple[InputSpec, ...]
+) -> Study:
+    """Read what feeds a model; `source` tells it from itself before it changed."""
+    return read_study(ref, series or source.series or None, inputs=inputs)
 
 
 def shown_path(path: Path) -> str:

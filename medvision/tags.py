@@ -40,7 +40,6 @@ LONGEST = 200  # characters of a value
 MOST_VALUES = 16  # of an element
 MOST_ITEMS = 100  # of a sequence; a frame of an Enhanced image is one
 MOST_TAGS = 20_000  # of a file, before sequences are no longer looked into
-BINARY_VRS = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 MOMENT_VRS = {"DA", "DT", "TM"}
 LETTERS = {  # PS3.5 6.2, and what makers add to it; a value of others may be anything
     "CS": re.compile(r"[A-Z0-9 _.+/-]{0,32}"),

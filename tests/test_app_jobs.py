@@ -18,7 +18,7 @@ def wait(job):
 
 
 def job_of(work, owner="ann", key="question"):
-    return Job(owner, key, "a title", work)
+    return Job(owner, key, "a title", "a study", work)
 
 
 def test_a_job_ends_with_its_result_and_says_how_far_it_is():

@@ -4,17 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from torch import nn
+from test_predictor import SPEC, Bright
 
 from medvision.cleanup import clean
 from medvision.cleanup_spec import Cleanup
 from medvision.errors import SpecError
 from medvision.predictor import Predictor
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import ModelSpec
 from medvision.study import Study
 from medvision.volume import Volume
 
@@ -85,22 +84,6 @@ def test_simpleitk_does_the_same(mask):
     assert np.array_equal(clean(mask, ("a",), {"a": Cleanup(min_ml=4)}, 1), large)
     filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(image, False))
     assert np.array_equal(clean(mask, ("a",), {"a": Cleanup(fill=True)}, 1), filled)
-
-
-class Bright(nn.Module):
-    def forward(self, image):
-        return 5 * torch.cat([-image, image], dim=1)
-
-
-SPEC = ModelSpec(
-    "bright",
-    "segmentation",
-    "unet3d",
-    ("ball",),
-    (1.0, 1.0, 1.0),
-    (16, 16, 16),
-    inputs=(InputSpec(intensity=Intensity("window", low=0, high=100)),),
-)
 
 
 def test_a_prediction_is_cleaned_in_ml_of_the_scan():
