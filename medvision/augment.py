@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Generator, Tensor
 
+from medvision.resize import gaussian_blur
 from medvision.train_config import Augment
-from medvision.transforms import gaussian_blur, sample_at
+from medvision.transforms import sample_at
 
 Block: TypeAlias = tuple[slice, slice, slice]  # of voxels
 

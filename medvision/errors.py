@@ -33,6 +33,10 @@ class TrainingError(MedvisionError):
     """Training cannot go on."""
 
 
+class MemoryNeeded(MedvisionError):
+    """A prediction would take more memory than it may have."""
+
+
 class AuditError(MedvisionError):
     """Reports give the answer away, and nobody said that this is meant."""
 

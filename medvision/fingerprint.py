@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medvision.spec import Fingerprint, ModelSpec, Range
+from medvision.geometry import in_directions
+from medvision.intensity_spec import Range
+from medvision.spec import Fingerprint, ModelSpec
 from medvision.volume import Volume
 
 SIZE_SLACK, SPACING_SLACK = 1.3, 1.5  # factors beyond the training range that pass in silence
@@ -115,14 +117,21 @@ def unlike_training(volumes: Mapping[str, Volume], spec: ModelSpec) -> list[str]
             name = f"{one.name}: " if len(spec.inputs) > 1 else ""
             warnings.append(f"{name}modality {found}: trained on {one.modality}")
     if spec.fingerprint is not None:
-        facts = facts_of(volumes[spec.inputs[0].name], spec)
-        warnings += unlike_in_size(facts, spec.fingerprint, spec)
+        reference = volumes[spec.inputs[0].name]
+        facts = facts_of(reference, spec)
+        letters = in_directions(spec.orientation, reference.affine)
+        warnings += unlike_in_size(facts, spec.fingerprint, spec, letters)
         warnings += unlike_in_values(facts, spec.fingerprint, spec)
     return [FORCED, *warnings] if warnings and spec.task == "classification" else warnings
 
 
-def unlike_in_size(facts: Facts, known: Fingerprint, spec: ModelSpec) -> list[str]:
-    """Compare planes, extents and voxel sizes; extents in pixels with a model of pictures."""
+def unlike_in_size(
+    facts: Facts, known: Fingerprint, spec: ModelSpec, orientation: str
+) -> list[str]:
+    """Compare planes, extents and voxel sizes; extents in pixels with a model of pictures.
+
+    `orientation` names the directions of the model's axes in this scan.
+    """
     warnings = []
     if facts.spacing_known != known.spacing_known:
         trained = "scans with one" if known.spacing_known else "pictures without one"
@@ -136,7 +145,7 @@ def unlike_in_size(facts: Facts, known: Fingerprint, spec: ModelSpec) -> list[st
     if flat and facts.shape[2] > 1:
         warnings.append(f"a stack of {facts.shape[2]} planes: trained on single ones")
     unit, words = ("mm", AXES) if known.spacing_known else ("pixels", SIDES)
-    for axis, letter in enumerate(spec.orientation[: 2 if flat else 3]):
+    for axis, letter in enumerate(orientation[: 2 if flat else 3]):
         name = words[letter.translate(str.maketrans("LPI", "RAS"))]
         for what, value, seen, slack in (
             ("extent", facts.extent_mm[axis], known.extent_mm[axis], SIZE_SLACK),

@@ -20,6 +20,7 @@ Affine: TypeAlias = NDArray[np.float64]  # (4, 4), voxel index → RAS mm
 Voxels: TypeAlias = NDArray[Any]  # (C, I, J, K)
 Points: TypeAlias = NDArray[np.float64]  # (..., 3)
 
+STORED = "IJK"  # the axes of an array; J and K are no direction, so that no code is both
 AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))  # (negative, positive) end of each RAS axis
 
 
@@ -107,20 +108,46 @@ def obliquity_degrees(affine: Affine) -> float:
     return float(np.degrees(np.arccos(min(1.0, smallest))))
 
 
+def is_as_stored(orientation: str) -> bool:
+    """Tell whether letters name stored axes, in any order of I, J, K, not directions."""
+    return sorted(orientation) == list(STORED)
+
+
+def in_directions(orientation: str, affine: Affine) -> str:
+    """Return the directions that letters stand for in a scan, whether or not they name axes.
+
+    Examples
+    --------
+    >>> in_directions("KJI", np.eye(4)), in_directions("LPS", np.eye(4))
+    ('SAR', 'LPS')
+    """
+    if not is_as_stored(orientation):
+        return orientation
+    code = orientation_of(affine)
+    return "".join(code[STORED.index(letter)] for letter in orientation)
+
+
 def reorientation(affine: Affine, orientation: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """Return (order, flips) such that ``flip(transpose(array, order), flips)`` has `orientation`.
+
+    Letters I, J, K in any order stand for the axes as they are stored: none is flipped.
 
     Raises
     ------
     SpecError
-        When `orientation` is not three letters, one of each pair L/R, P/A, I/S.
+        When `orientation` is neither that nor three letters, one of each pair L/R, P/A, I/S.
     """
+    if is_as_stored(orientation):
+        return tuple(STORED.index(letter) for letter in orientation), (False, False, False)
     wanted = []
     for letter in orientation:
         hits = [(a, pair.index(letter)) for a, pair in enumerate(AXIS_LETTERS) if letter in pair]
         wanted += hits
     if len(wanted) != 3 or len({a for a, _ in wanted}) != 3:
-        raise SpecError(f"Orientation {orientation!r} is not like 'RAS': one of L/R, P/A and I/S.")
+        raise SpecError(
+            f"Orientation {orientation!r} is not like 'RAS', one of L/R, P/A and I/S, nor the "
+            "stored axes I, J and K in some order."
+        )
     axes, signs = nearest_axes(affine)
     order = tuple(axes.index(axis) for axis, _ in wanted)
     flips = tuple((signs[v] > 0) != bool(up) for v, (_, up) in zip(order, wanted, strict=True))

@@ -119,6 +119,8 @@ def class_target(label: str, spec: ModelSpec) -> Tensor:
 
 def labels_on(prepared: Prepared, mask: Volume, spec: ModelSpec) -> Tensor:
     """Bring a mask onto the model's grid: (I, J, K) uint8."""
+    if prepared.region is not None:
+        mask = mask.cropped(prepared.region)
     upright = mask.reoriented(spec.orientation)
     labels = torch.from_numpy(np.ascontiguousarray(upright.array))
     if prepared.exact:
@@ -180,7 +182,8 @@ class Patches(Dataset[dict[str, Tensor | str]]):
         self.items, self.spec, self.config = items, spec, config
         order, _ = reorientation(np.eye(4), spec.orientation)
         mirror = tuple(order.index(SIDES[letter]) for letter in config.augment.mirror)
-        self.window = Window(spec.roi_size, spec.spacing or (1.0, 1.0, 1.0), mirror)
+        i, j, k = spec.spacing or (1.0, 1.0, 1.0)
+        self.window = Window(spec.roi_size, (i, j, k or 1.0), mirror)  # in 2D, k may be any
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         epoch, place = divmod(index, len(self.items))

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from medvision.dataset import Case, read_images
 from medvision.errors import CasesError, MedvisionError
 from medvision.fingerprint import fingerprint_of
+from medvision.intensity_spec import Intensity
 from medvision.models import build_model
 from medvision.plan_file import Plan
-from medvision.spec import InputSpec, Intensity, ModelSpec, Task
+from medvision.spec import InputSpec, ModelSpec, Task
 from medvision.survey import Survey, survey
 from medvision.text_spec import TextSpec
 from medvision.train_config import Augment, TrainConfig

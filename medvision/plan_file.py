@@ -10,7 +10,8 @@ from typing import Any
 
 from medvision.errors import SpecError
 from medvision.files import write_text
-from medvision.spec import ModelSpec, build_dataclass
+from medvision.from_json import build_dataclass
+from medvision.spec import ModelSpec
 from medvision.train_config import TrainConfig
 
 PLAN = "plan.json"

@@ -6,55 +6,30 @@ One `ModelSpec` drives both, so that they cannot drift apart. Knows nothing of t
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args
 
 from medvision.cleanup_spec import Cleanup
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
+from medvision.from_json import build_dataclass
+from medvision.inference_spec import Sampling, Sliding
+from medvision.intensity_spec import Intensity, Range
 from medvision.text_spec import TextSpec
 
 Task = Literal["segmentation", "classification"]
-Range = tuple[float, float]  # (low, high), low ≤ high
 
 TASKS: tuple[Task, ...] = get_args(Task)
 PLANES = ("axial", "coronal", "sagittal")
+MOST_LABELS = 255  # of a mask
+LATER = ("codes", "cleanup", "sampling", "sliding", "regions", "review")
+LATER_INTENSITY = ("mean", "std", "to", "clip", "inside")
 BETWEEN, NO_CLASS = "|", "none"  # the names in a label, and the label without any
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Intensity:
-    """How voxel values reach the network.
-
-    Parameters
-    ----------
-    rule : {"zscore", "window"}
-        ``zscore``: clip to the `percentiles` of the image, subtract the mean, divide by the
-        standard deviation (MR). ``window``: map `low`…`high` to −1…1 and clip (CT, in HU;
-        pictures, 0 to 255).
-    percentiles : (float, float)
-        For ``zscore``.
-    low, high : float
-        For ``window``.
-    """
-
-    rule: Literal["zscore", "window"] = "zscore"
-    percentiles: Range = (0.5, 99.5)
-    low: float = -100.0
-    high: float = 300.0
-
-    def __post_init__(self) -> None:
-        if self.rule not in ("zscore", "window"):
-            raise SpecError(f"Unknown intensity rule {self.rule!r}. Choose from: zscore, window.")
-        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100 or not self.low < self.high:
-            raise SpecError(f"Intensity limits must rise: {self}.")
 
 
 @dataclass(frozen=True)
@@ -167,11 +142,13 @@ class ModelSpec:
     cleanup : mapping of str to Cleanup
         What is done to a structure of a mask after the network has spoken, by class name.
     orientation : str
-        Voxel axes of the model's grid, such as ``"RAS"``. A 2D network looks at planes of the
-        first two, one by one along the third.
+        Voxel axes of the model's grid, such as ``"RAS"``; or the axes of the scan as they are
+        stored, I, J and K in some order, whatever their direction (nnU-Net). A 2D network looks
+        at planes of the first two, one by one along the third.
     spacing : three floats, optional
-        Voxel size of the model's grid in mm, along `orientation`. None: there is no such size,
-        and each image is fitted into `roi_size` as `fit` says (pictures).
+        Voxel size of the model's grid in mm, along `orientation`; in 2D the third may be 0: the
+        scan's own. None: there is no such size, and each image is fitted into `roi_size` as `fit`
+        says (pictures).
     fit : {"pad", "crop"}
         Without `spacing`: show the whole image, with its borders repeated where it is narrower
         than the window, or the largest centered part that fills the window.
@@ -184,6 +161,17 @@ class ModelSpec:
         Share of a window that neighbours repeat, 0 to below 1.
     members : int
         Networks whose probabilities are averaged (an ensemble); each is built from this spec.
+    sampling : Sampling
+        How a scan comes onto the model's grid, and the answer back.
+    sliding : Sliding
+        How the window moves over a scan, and what its answers make together.
+    regions : tuple of int
+        Of a segmentation whose outputs are regions, each judged by itself and perhaps one inside
+        another: the label that each output paints, one after the other. Empty: the outputs are
+        background and classes, of which a voxel has one.
+    review : float, optional
+        Below this confidence (0 to 1, see `Prediction.confidence`) a person should look at the
+        result; None when it is not known.
     fingerprint : Fingerprint, optional
         Of the reference.
     text : TextSpec, optional
@@ -208,6 +196,10 @@ class ModelSpec:
     multilabel: bool = False
     codes: Mapping[str, ClassCodes] = field(default_factory=dict)
     cleanup: Mapping[str, Cleanup] = field(default_factory=dict)
+    sampling: Sampling = field(default_factory=Sampling)
+    sliding: Sliding = field(default_factory=Sliding)
+    regions: tuple[int, ...] = ()
+    review: float | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -235,11 +227,15 @@ class ModelSpec:
                 f"{', '.join(sorted(set(self.codes) - set(self.class_names)))}."
             )
         self._check_cleanup()
+        self._check_regions()
         least = 1 if self.multilabel else 2
         if self.task == "classification" and len(self.class_names) < least:
             raise SpecError(f"A classification has two classes or more; found {self.class_names}.")
-        if self.spacing is not None and (len(self.spacing) != 3 or min(self.spacing) <= 0):
-            raise SpecError(f"Spacing is three sizes above 0 mm, or null; found {self.spacing}.")
+        if self.spacing is not None and not self._is_spacing(self.spacing):
+            raise SpecError(
+                "Spacing is three sizes above 0 mm (in 2D the third may be 0, the scan's own), or "
+                f"null; found {self.spacing}."
+            )
         if self.fit not in ("pad", "crop"):
             raise SpecError(f"Unknown fit {self.fit!r}. Choose from: pad, crop.")
         if self.fit == "crop" and self.task == "segmentation":
@@ -255,6 +251,11 @@ class ModelSpec:
                 f"A segmentation joins image and report by film; found {self.text.fusion}."
             )
 
+    def _is_spacing(self, sides: Sequence[float]) -> bool:
+        if len(sides) != 3 or min(sides[:2]) <= 0:
+            return False
+        return sides[2] > 0 or (sides[2] == 0 and self.roi_size[2] == 1)
+
     def _check_cleanup(self) -> None:
         named = {*self.cleanup, *(one.instead for one in self.cleanup.values())} - {""}
         if strange := sorted(named - set(self.class_names)):
@@ -265,6 +266,22 @@ class ModelSpec:
             raise SpecError(f"Cleanup is of the masks of a segmentation; {self.name} has none.")
         if self.spacing is None and any(one.min_ml for one in self.cleanup.values()):
             raise SpecError("A model without spacing knows no ml: its cleanup has no min_ml.")
+
+    def _check_regions(self) -> None:
+        labels = list(range(1, len(self.class_names) + 1))
+        if self.regions and (sorted(self.regions) != labels or self.task != "segmentation"):
+            raise SpecError(
+                f"Regions paint each label of a segmentation once, {labels}; found {self.regions}."
+            )
+        if self.task == "segmentation" and len(self.class_names) > MOST_LABELS:
+            raise SpecError(
+                f"A mask has {MOST_LABELS} labels at most; found {len(self.class_names)} classes."
+            )
+        filled = any(one.intensity.inside == "filled" for one in self.inputs)
+        if filled and self.sampling.scale == "after":
+            raise SpecError("What is filled is known before a scan is sampled: scale it before.")
+        if self.review is not None and not 0 <= self.review <= 1:
+            raise SpecError(f"review is a confidence from 0 to 1, or null; found {self.review}.")
 
     @property
     def dims(self) -> int:
@@ -278,8 +295,11 @@ class ModelSpec:
 
     @property
     def outputs(self) -> int:
-        """Channels of the network's output: the classes, and a segmentation's background."""
-        return len(self.class_names) + (self.task == "segmentation")
+        """Channels of the network's output: the classes, and of a segmentation the background.
+
+        Regions have no background.
+        """
+        return len(self.class_names) + (self.task == "segmentation" and not self.regions)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -307,12 +327,24 @@ class ModelSpec:
         return {name: given[name] for name in self.input_names}
 
     def to_json(self) -> str:
-        """Return the spec as indented JSON; codes and cleanup only where there are some."""
-        said = asdict(self)
-        for name in ("codes", "cleanup"):  # earlier versions of medvision do not know them
-            if not said[name]:
+        """Return the spec as indented JSON.
+
+        What earlier versions of medvision do not know is there only where it says something.
+        """
+        said, usual = asdict(self), asdict(self.plainest())
+        for name in LATER:
+            if said[name] == usual[name]:
                 del said[name]
+        for one in said["inputs"]:
+            for name in LATER_INTENSITY:
+                if one["intensity"][name] == getattr(Intensity(), name):
+                    del one["intensity"][name]
         return json.dumps(said, indent=2) + "\n"
+
+    def plainest(self) -> ModelSpec:
+        """Return the spec without all that it may do without."""
+        bare = {name: getattr(self, name) for name in ("name", "task", "architecture")}
+        return ModelSpec(**bare, class_names=("a", "b"), spacing=None, roi_size=self.roi_size)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -339,47 +371,6 @@ def label_of(names: Sequence[str]) -> str:
 def found_in(scores: Mapping[str, float]) -> tuple[str, ...]:
     """Return the classes with a probability of one half or more, each judged by itself."""
     return tuple(name for name, share in scores.items() if share >= 0.5)
-
-
-def build_dataclass(kind: type[_T], data: Any) -> _T:
-    """Build a dataclass from JSON, and those in its fields; other keys are a `SpecError`."""
-    if not isinstance(data, Mapping):
-        raise SpecError(f"{kind.__name__} is a table of settings; found {type(data).__name__}.")
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    strange = sorted(set(data) - set(known))
-    if strange:
-        raise SpecError(
-            f"Unknown {kind.__name__} settings: {', '.join(strange)}. Known: {', '.join(known)}."
-        )
-    try:
-        return kind(**{key: _value(hints[key], value, key) for key, value in data.items()})
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{kind.__name__} cannot be built: {error}.") from None
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    """Return a JSON value as a field of type `hint` holds it; another type is a `TypeError`."""
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if value is None and NoneType in kinds:
-        return None
-    kind = next(one for one in kinds if one is not NoneType)
-    origin, inner = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return build_dataclass(cast(type[Any], kind), value)
-    if kind is Any or origin is Literal:  # Literals are checked by who holds them, in words
-        return tuple(_value(Any, one, name) for one in value) if isinstance(value, list) else value
-    if origin is tuple and isinstance(value, list):
-        types = inner[:1] * len(value) if Ellipsis in inner else (*inner, *[Any] * len(value))
-        return tuple(_value(one, part, name) for one, part in zip(types, value, strict=False))
-    if origin is Mapping and isinstance(value, Mapping):
-        return {key: _value(inner[1], one, f"{name}.{key}") for key, one in value.items()}
-    plain = (int, float) if kind is float else (kind,)
-    if origin is not None or type(value) not in plain:
-        raise TypeError(f"{name} is {getattr(kind, '__name__', kind)}, found {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} is a number, found {value!r}")
-    return value
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -1,4 +1,4 @@
-"""Preprocess and its inverse: a scan onto the model's grid, and logits back onto the scan's.
+"""Preprocess: a scan onto the model's grid; `medvision.collect` brings the answer back.
 
 Both follow the `ModelSpec` alone. A scan that only differs from the model's grid by flips and
 permuted axes is never interpolated. Of several inputs the first is the reference: it makes the
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medvision.errors import GeometryError, SpecError
@@ -25,18 +25,24 @@ from medvision.geometry import (
     reorientation,
     reoriented_affine,
     resized_affine,
+    spacing_of,
     to_voxel,
     to_world,
 )
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.inference_spec import Sampling, thick_axis
+from medvision.intensity import box_of, filled_mask, scale_intensity
+from medvision.resize import gaussian_blur, resize
+from medvision.spec import InputSpec, ModelSpec
 from medvision.volume import Volume, same_grid
 
 SPACING_TOLERANCE = 0.02  # relative; closer than this a grid is taken as it is
-MAX_SAMPLES = 4_000_000  # voxels that intensity statistics are taken from
+SAME = 1e-3  # relative; closer than this, of models that say how they sample
 SLAB = 32  # planes resampled at once, to bound the memory of coordinates
 MIN_SIGMA = 0.2  # voxels; a narrower Gaussian changes nothing
 PROBES = 48  # voxels a side that overlap is measured at
 ENOUGH = 0.5  # share of the reference that an input must cover to pass in silence
+
+Region: TypeAlias = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,34 @@ class Grid:
 class Prepared:
     """A study as the network takes it.
 
-    `tensor` is (C, I, J, K) float32 on `grid`, a channel an input; `source` is the grid of the
-    reference, to return to; `exact` says that the two differ by flips and permutation alone.
+    Parameters
+    ----------
+    tensor : Tensor, (C, I, J, K)
+        Float32, on `grid`, a channel an input.
+    grid : Grid
+    source : Grid
+        Of the reference, to return to.
+    exact : bool
+        Whether `grid` and what was seen of `source` differ by flips and permutation alone.
+    region : three slices, optional
+        The block of `source` that was seen, when the rest was cropped; None for all.
     """
 
     tensor: Tensor
     grid: Grid
     source: Grid
     exact: bool
+    region: Region | None = None
+
+    @property
+    def seen(self) -> Grid:
+        """The part of `source` that was seen, on the axes of `source`."""
+        if self.region is None:
+            return self.source
+        affine = self.source.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [one.start for one in self.region]
+        i, j, k = (one.stop - one.start for one in self.region)
+        return Grid((i, j, k), check_affine(affine))
 
 
 def preprocess(
@@ -66,9 +92,10 @@ def preprocess(
 ) -> Prepared:
     """Bring the inputs of one study onto the model's grid and intensity scale.
 
-    Each is scaled on its own grid first. The reference, the first of `spec.inputs`, makes the
-    model's grid; the others are sampled on it linearly, their borders repeated beyond them. What
-    is finer than the model's grid is smoothed before it is sampled.
+    Each is scaled on its own grid first, or last where the spec says so. The reference, the first
+    of `spec.inputs`, makes the model's grid; the others are sampled on it linearly, their borders
+    repeated beyond them. How is in `spec.sampling`. Where what is 0 in all inputs counts, those
+    that lie on other grids are brought to the reference's before all else.
 
     Raises
     ------
@@ -79,23 +106,88 @@ def preprocess(
         When an input lies outside the reference.
     """
     volumes = {name: laid_flat(volume, spec) for name, volume in spec.feed(volumes).items()}
-    reference, *others = volumes.values()
+    reference = seen = volumes[spec.inputs[0].name]
     warn_of_gaps(volumes)  # for the error: who shows warnings asks for them
-    grid, exact = model_grid(reference, spec)
-    channels = []
+    region = filled = None
+    if spec.sampling.crop or any(one.intensity.inside == "filled" for one in spec.inputs):
+        for name, volume in volumes.items():
+            volumes[name] = on_grid_of(reference, volume, device)
+        mask = filled_mask(volume.array for volume in volumes.values())
+        if spec.sampling.crop:
+            region = box_of(mask)
+            volumes = {name: volume.cropped(region) for name, volume in volumes.items()}
+            seen, mask = reference.cropped(region), mask[region]
+        turned = seen.with_array(mask).reoriented(spec.orientation)
+        filled = torch.from_numpy(np.ascontiguousarray(turned.array[0]))
+    grid, exact = model_grid(seen, spec)
+    tensor, channel = torch.empty((spec.channels, *grid.shape), device=device), 0
     for one in spec.inputs:
         volume = volumes[one.name]
         upright = volume.reoriented(spec.orientation)
         array = np.ascontiguousarray(upright.array, dtype=np.float32)
+        at_home = same_grid(volume, seen)
+        late = spec.sampling.scale == "after" and not (exact and at_home)
         try:
             check_shape(volume, one, spec)
-            scaled = scale_intensity(torch.from_numpy(array).to(device), one.intensity)
+            image = torch.from_numpy(array).to(device)
+            if late:
+                scaled = lowest_for_others(image)
+            else:
+                scaled = scale_intensity(image, one.intensity, filled)
+            del array, image
+            if not (exact and at_home):
+                scaled = sampled(scaled, upright.affine, grid, spec, at_home)
+            if late:
+                scaled = scale_intensity(scaled, one.intensity)
         except SpecError as error:
-            raise SpecError(f"{one.name}: {error}" if others else str(error)) from None
-        if not (exact and same_grid(volume, reference)):
-            scaled = resample(antialias(scaled, upright.affine, grid), upright.affine, grid)
-        channels.append(scaled)
-    return Prepared(torch.cat(channels), grid, Grid(reference.shape, reference.affine), exact)
+            several = len(spec.inputs) > 1
+            raise SpecError(f"{one.name}: {error}" if several else str(error)) from None
+        tensor[channel : channel + one.channels] = scaled
+        channel += one.channels
+    source = Grid(reference.shape, reference.affine)
+    return Prepared(tensor, grid, source, exact, region)
+
+
+def on_grid_of(reference: Volume, volume: Volume, device: torch.device | str) -> Volume:
+    """Return a volume sampled linearly on the grid of another, itself where it lies on it."""
+    if same_grid(volume, reference):
+        return volume
+    image = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32)).to(device)
+    grid = Grid(reference.shape, reference.affine)
+    found = resample(antialias(image, volume.affine, grid), volume.affine, grid)
+    return replace(volume, array=found.cpu().numpy(), affine=reference.affine)
+
+
+def sampled(
+    image: Tensor, affine: Affine, grid: Grid, spec: ModelSpec, at_home: bool = True
+) -> Tensor:
+    """Sample (C, I, J, K) voxels with `affine` on the model's grid, as `spec.sampling` says.
+
+    Other than linearly only where the two grids share their axes; `at_home` says that they may.
+    """
+    how = spec.sampling
+    if how.antialias:
+        image = antialias(image, affine, grid)
+    step = np.linalg.inv(affine)[:3, :3] @ grid.affine[:3, :3]  # new index → old index
+    zooms = np.diag(step)
+    lined_up = at_home and np.abs(step - np.diag(zooms)).max() < 1e-6 * np.abs(zooms).max()
+    if spec.spacing is None or not lined_up or (how.order == 1 and not how.thick):
+        return resample(image, affine, grid, how.order)
+    sides = [float(mm) for mm in spacing_of(affine)]
+    thick = thick_axis(sides, wanted_spacing(spec.spacing, sides), how.thick)
+    return resize(image, grid.shape, how.order, how.ends, zooms.tolist(), thick)
+
+
+def wanted_spacing(spacing: Sequence[float], own: Sequence[float]) -> list[float]:
+    """Return a model's voxel size, with the scan's own where the model has none (0)."""
+    return [mm or float(its) for mm, its in zip(spacing, own, strict=True)]
+
+
+def lowest_for_others(image: Tensor) -> Tensor:
+    """Return the image with its lowest value where voxels are not finite, if any are."""
+    finite = image.isfinite()
+    lowest = float(image[finite].min()) if finite.any() else 0.0
+    return torch.nan_to_num(image, nan=lowest, posinf=lowest, neginf=lowest)
 
 
 def laid_flat(volume: Volume, spec: ModelSpec) -> Volume:
@@ -183,12 +275,14 @@ def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
     """Return the model's grid for a scan, and whether it needs no interpolation.
 
     A scan tilted by more than `spec.max_obliquity` gets a grid along the world's axes that holds
-    it whole; any other keeps its own axes, resized to the model's spacing. A model without a
-    spacing gets a grid of `spec.roi_size` around the scan's center.
+    it whole; any other keeps its own axes, resized to the model's spacing, with the ends that
+    `spec.sampling` names in place. A model without a spacing gets a grid of `spec.roi_size` around
+    the scan's center.
     """
     if spec.spacing is None:
         return fitted_grid(volume.reoriented(spec.orientation), spec)
-    spacing = np.asarray(spec.spacing)
+    upright = volume.reoriented(spec.orientation)
+    spacing = np.asarray(wanted_spacing(spec.spacing, upright.spacing))
     if obliquity_degrees(volume.affine) > spec.max_obliquity:
         world = to_world(volume.affine, corners(volume.shape))  # (8, 3) mm
         low, high = world.min(axis=0), world.max(axis=0)
@@ -202,13 +296,21 @@ def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
         i, j, k = (int(count[o]) for o in order)
         affine = check_affine(reoriented_affine(ras, count.tolist(), order, flips))
         return Grid((i, j, k), affine), False
-    upright = volume.reoriented(spec.orientation)
     ratio = np.asarray(upright.spacing) / spacing
-    if np.abs(ratio - 1).max() <= SPACING_TOLERANCE:
+    how = spec.sampling
+    if how.ends == "centers":
+        i, j, k = (round((n - 1) * float(r) + 1) for n, r in zip(upright.shape, ratio, strict=True))
+        exact = np.abs(ratio - 1).max() <= SAME
+        affine = upright.affine @ np.diag([*(1 / ratio), 1.0])
+    else:
+        i, j, k = (max(1, round(n * float(r))) for n, r in zip(upright.shape, ratio, strict=True))
+        usual = how == replace(Sampling(), back=how.back, crop=how.crop)
+        exact = np.abs(ratio - 1).max() <= SPACING_TOLERANCE if usual else False
+        exact = bool(exact) or (not usual and (i, j, k) == upright.shape)
+        affine = resized_affine(upright.affine, upright.shape, (i, j, k))
+    if exact:
         return Grid(upright.shape, upright.affine), True
-    i, j, k = (max(1, round(n * float(r))) for n, r in zip(upright.shape, ratio, strict=True))
-    affine = check_affine(resized_affine(upright.affine, upright.shape, (i, j, k)))
-    return Grid((i, j, k), affine), False
+    return Grid((i, j, k), check_affine(affine)), False
 
 
 def fitted_grid(upright: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
@@ -243,22 +345,6 @@ def antialias(image: Tensor, affine: Affine, grid: Grid) -> Tensor:
     return gaussian_blur(image, [float(s) if s > MIN_SIGMA else 0.0 for s in sigmas])
 
 
-def gaussian_blur(image: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Blur (C, I, J, K) by a Gaussian of `sigmas` voxels along I, J, K, borders repeated."""
-    for axis, sigma in enumerate(sigmas):
-        if sigma <= 0 or image.shape[1 + axis] == 1:
-            continue
-        reach = max(1, round(3 * sigma))
-        weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-        shape, pad = [1, 1, 1, 1, 1], [0] * 6
-        shape[2 + axis] = len(weights)
-        pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = reach
-        padded = F.pad(image[:, None], pad, mode="replicate")
-        weights = (weights / weights.sum()).reshape(shape).to(image.device)
-        image = F.conv3d(padded, weights)[:, 0]
-    return image
-
-
 def center_window(image: Tensor, roi_size: Sequence[int]) -> Tensor:
     """Return the window of `roi_size` at the center of (C, I, J, K), borders repeated beyond."""
     for axis, side in enumerate(roi_size, start=1):
@@ -268,33 +354,10 @@ def center_window(image: Tensor, roi_size: Sequence[int]) -> Tensor:
     return image
 
 
-def scale_intensity(image: Tensor, rule: Intensity) -> Tensor:
-    """Return the image on the network's intensity scale; voxels that are not finite get the lowest.
+def resample(image: Tensor, affine: Affine, grid: Grid, order: int = 1) -> Tensor:
+    """Sample (C, I, J, K) voxels with `affine` at the voxels of `grid`: linearly.
 
-    Statistics are taken in float64 from an even sample of at most four million voxels.
-    """
-    step = max(1, round((image.numel() / MAX_SAMPLES) ** (1 / 3)))
-    sample = image[..., ::step, ::step, ::step].cpu().numpy().astype(np.float64).ravel()
-    sample = sample[np.isfinite(sample)]
-    if sample.size == 0:
-        raise SpecError("The image has no finite voxel.")
-    if rule.rule == "window":
-        low, high = rule.low, rule.high
-        center, width = (low + high) / 2, (high - low) / 2
-    else:
-        low, high = np.percentile(sample, rule.percentiles)
-        clipped = sample.clip(low, high)
-        center, width = clipped.mean(), clipped.std()
-        if not width > 0:
-            raise SpecError(f"The image is constant ({low:g} everywhere): nothing to look at.")
-    image = torch.nan_to_num(image, nan=float(low), posinf=float(high), neginf=float(low))
-    return (image.clamp(float(low), float(high)) - float(center)) / float(width)
-
-
-def resample(image: Tensor, affine: Affine, grid: Grid) -> Tensor:
-    """Sample (C, I, J, K) voxels with `affine` linearly at the voxels of `grid`.
-
-    Beyond the image its border is repeated.
+    With an `order` of 0 the nearest is taken. Beyond the image its border is repeated.
     """
     step = torch.from_numpy(np.linalg.inv(affine) @ grid.affine)  # new index → old index
     sizes = torch.tensor(image.shape[1:], dtype=torch.float64)
@@ -308,37 +371,11 @@ def resample(image: Tensor, affine: Affine, grid: Grid) -> Tensor:
         axes = [torch.arange(start, min(start + SLAB, i)), torch.arange(j), torch.arange(k)]
         index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).double()
         where = (index @ step[:, :3].T + step[:, 3]).flip(-1)  # (i, j, k, 3) in x, y, z order
-        slabs.append(sample_at(image[None], where[None].to(image.device, image.dtype))[0])
+        at = where[None].to(image.device, image.dtype)
+        slabs.append(sample_at(image[None], at, "bilinear" if order else "nearest")[0])
     return torch.cat(slabs, dim=1)
 
 
-def sample_at(images: Tensor, where: Tensor) -> Tensor:
+def sample_at(images: Tensor, where: Tensor, mode: str = "bilinear") -> Tensor:
     """Sample (B, C, I, J, K) linearly at (B, i, j, k, 3), in −1…1 and K, J, I order."""
-    return F.grid_sample(images, where, "bilinear", padding_mode="border", align_corners=False)
-
-
-def invert(logits: Tensor, prepared: Prepared) -> NDArray[np.uint8]:
-    """Bring logits (N, I, J, K) on the model's grid to labels (I, J, K) on the scan's own.
-
-    Where interpolation is needed, class probabilities are interpolated, one class at a time, and
-    the most probable class of each voxel is kept.
-    """
-    if prepared.exact:
-        labels = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
-        return to_source_axes(labels, prepared)
-    probabilities = logits.float().softmax(dim=0)
-    best = torch.full(prepared.source.shape, -1.0, device=logits.device)
-    labels_at = torch.zeros(prepared.source.shape, dtype=torch.uint8, device=logits.device)
-    for label in range(logits.shape[0]):
-        one = resample(probabilities[label : label + 1], prepared.grid.affine, prepared.source)[0]
-        better = one > best
-        best[better] = one[better]
-        labels_at[better] = label
-    return labels_at.cpu().numpy()
-
-
-def to_source_axes(labels: NDArray[np.uint8], prepared: Prepared) -> NDArray[np.uint8]:
-    """Undo the flips and permutation of an exact grid."""
-    wanted = Volume(np.empty((1, *prepared.source.shape), np.uint8), prepared.source.affine)
-    turned = Volume(labels[None], prepared.grid.affine).reoriented(wanted.orientation)
-    return np.ascontiguousarray(turned.array[0])
+    return F.grid_sample(images, where, mode, padding_mode="border", align_corners=False)

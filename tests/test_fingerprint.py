@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medvision.fingerprint import FORCED, facts_of, fingerprint_of, unlike_training
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.intensity_spec import Intensity
+from medvision.spec import InputSpec, ModelSpec
 from medvision.volume import SeriesInfo, Volume
 
 AS_PICTURES = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # LIA

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from grids import labels_of
 
 from medvision.errors import SpecError
-from medvision.spec import InputSpec, Intensity, ModelSpec
-from medvision.transforms import center_window, invert, laid_flat, preprocess
+from medvision.intensity_spec import Intensity
+from medvision.spec import InputSpec, ModelSpec
+from medvision.transforms import center_window, laid_flat, preprocess
 from medvision.volume import SeriesInfo, Volume
 
 PICTURE = ModelSpec(
@@ -93,7 +95,7 @@ def test_planes_of_a_2d_segmentation_are_all_kept():
     bright = prepared.tensor.mean(dim=(0, 1, 2))
     assert bright.argmax() == 2
     assert bright.sort().values[-2] < bright[2] - 1  # nothing of it in the planes beside
-    back = invert(torch.stack([-prepared.tensor[0], prepared.tensor[0]]), prepared)
+    back = labels_of(torch.stack([-prepared.tensor[0], prepared.tensor[0]]), prepared, spec)
     assert back.shape == (16, 16, 5)
     assert back[..., 2].all()
 

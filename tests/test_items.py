@@ -10,8 +10,9 @@ from PIL import Image
 
 from medvision.dataset import Case
 from medvision.errors import CasesError
+from medvision.intensity_spec import Intensity
 from medvision.items import Item, Patches, class_weights, foreground_of, load_item, load_items
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.train_config import Augment, TrainConfig
 from medvision.transforms import center_window
 

@@ -12,10 +12,11 @@ from PIL import Image
 
 from medvision.dataset import Case
 from medvision.errors import CasesError, SpecError
+from medvision.intensity_spec import Intensity
 from medvision.models import MODELS, build_model
 from medvision.outputs.nifti import save_nifti
 from medvision.plan import MAX_VOXELS, geometry, network_of, plan, window
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.survey import Survey
 from medvision.tables import print_plan, setting_of
 from medvision.train_config import TrainConfig

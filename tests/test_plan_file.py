@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from medvision.errors import SpecError
+from medvision.intensity_spec import Intensity
 from medvision.plan_file import Plan, read_plan, with_settings, write_plan
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.train_config import Augment, TrainConfig
 
 MADE = Plan(

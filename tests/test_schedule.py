@@ -12,9 +12,10 @@ from training_phantom import write_phantom_cases
 
 from medvision.dataset import read_cases
 from medvision.errors import SpecError, TrainingError
+from medvision.intensity_spec import Intensity
 from medvision.losses import SupervisedDice
 from medvision.models import build_model
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.train import train
 from medvision.train_config import TrainConfig
 from medvision.train_state import TrainState, learning_rate

@@ -7,7 +7,8 @@ import pytest
 
 from medvision.codes import ClassCodes, split_code
 from medvision.errors import SpecError
-from medvision.spec import Fingerprint, InputSpec, Intensity, ModelSpec
+from medvision.intensity_spec import Intensity
+from medvision.spec import Fingerprint, InputSpec, ModelSpec
 
 RANGES = ((30.0, 40.0), (45.0, 60.0), (30.0, 45.0))
 SPEC = ModelSpec(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from medvision.errors import SpecError
-from medvision.spec import build_dataclass
+from medvision.from_json import build_dataclass
 from medvision.train_config import Augment, TrainConfig
 
 

@@ -5,18 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from grids import labels_of
 
 from medvision.errors import GeometryError, SpecError
 from medvision.geometry import check_affine, to_voxel, to_world
+from medvision.inference_spec import Sampling
+from medvision.intensity_spec import Intensity
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.transforms import (
     Grid,
     antialias,
     block_around,
     coverage,
     gaussian_blur,
-    invert,
     preprocess,
     resample,
     scale_intensity,
@@ -53,7 +55,7 @@ def test_flips_and_permutations_are_undone_to_the_voxel(orientation):
     assert prepared.exact
     straight = preprocess({"image": image}, SPEC)
     assert torch.equal(prepared.tensor, straight.tensor)
-    assert np.array_equal(invert(logits_of(prepared), prepared), truth.array[0])
+    assert np.array_equal(labels_of(logits_of(prepared), prepared, SPEC), truth.array[0])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_other_grids_come_back_in_place(degrees, spacing, dice):
     shape = (60, 60, 50)
     image, mask = ellipsoid_phantom(shape, turned_affine(degrees, spacing, shape=shape), [BALL])
     prepared = preprocess({"image": image}, SPEC)
-    found = invert(logits_of(prepared), prepared)
+    found = labels_of(logits_of(prepared), prepared, SPEC)
     assert found.shape == shape
     assert not prepared.exact
     truth = mask.array[0] > 0
@@ -181,7 +183,7 @@ def test_the_mask_of_two_inputs_lies_on_the_first():
     coarse = turned_affine(0, (2, 2, 2), shape=(32, 32, 32))
     second, _ = ellipsoid_phantom((32, 32, 32), coarse, [BALL])
     prepared = preprocess({"t1": first, "flair": second}, PAIR)
-    found = invert(logits_of(prepared), prepared)
+    found = labels_of(logits_of(prepared), prepared, SPEC)
     assert found.shape == shape
     truth = mask.array[0] > 0
     assert 2 * (found.astype(bool) & truth).sum() / (found.sum() + truth.sum()) > 0.95
@@ -271,3 +273,43 @@ def test_smoothing_follows_turned_axes():
     sigma = 3**0.5 / (2 * (2 * np.log(2)) ** 0.5)  # the new i, 2 mm wide, runs along the old j
     assert torch.allclose(smooth, gaussian_blur(image, [0, sigma, 0]))
     assert not torch.allclose(smooth, image, atol=0.1)
+
+
+@pytest.mark.parametrize("spacing", [(1.5, 1.5, 2.0), (0.7, 3.1, 0.9)])
+def test_with_centers_in_place_a_scan_is_sampled_as_monai_does(spacing):
+    from monai.data import MetaTensor
+    from monai.transforms import Orientation, Spacing
+
+    affine = turned_affine(0, (0.9, 1.3, 2.5), shape=(40, 44, 17)) @ np.diag([-1, 1, -1, 1])
+    image, _ = ellipsoid_phantom((40, 44, 17), affine, [BALL], noise=1)
+    image = image.with_array(image.array.astype(np.float32))
+    upright = Orientation("RAS", labels=None)(MetaTensor(image.array, torch.tensor(affine)))
+    theirs = Spacing(spacing)(upright)
+    rule = Intensity("window", low=-1e4, high=1e4)
+    spec = replace(
+        SPEC,
+        spacing=spacing,
+        inputs=(InputSpec(intensity=rule),),
+        sampling=Sampling(ends="centers", antialias=False),
+    )
+    ours = preprocess({"image": image}, spec)
+    assert ours.tensor.shape == theirs.shape
+    assert np.allclose(ours.grid.affine, theirs.affine)
+    assert torch.allclose(ours.tensor * 1e4, theirs.as_tensor(), atol=0.1)
+
+
+def test_a_scan_is_scaled_after_it_is_sampled_where_the_spec_says_so():
+    spec = replace(
+        SPEC,
+        spacing=(2.0, 2.0, 2.0),
+        inputs=(InputSpec(intensity=Intensity("window", low=0, high=50)),),
+        sampling=Sampling(scale="after", antialias=False),
+    )
+    image, _ = ellipsoid_phantom((40, 44, 36), np.eye(4), [BALL], noise=1)
+    image.array[0, 0, 0, 0] = np.nan
+    filled = image.with_array(np.nan_to_num(image.array, nan=float(np.nanmin(image.array))))
+    ours = preprocess({"image": image}, spec)
+    sampled = resample(torch.from_numpy(filled.array), filled.affine, ours.grid)
+    assert torch.allclose(ours.tensor, (sampled.clamp(0, 50) - 25) / 25, atol=1e-5)
+    before = preprocess({"image": image}, replace(spec, sampling=Sampling(antialias=False)))
+    assert (ours.tensor - before.tensor).abs().max() > 0.1

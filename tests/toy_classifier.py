@@ -9,8 +9,9 @@ from torch import nn
 
 from medvision.checkpoint import save_model
 from medvision.fingerprint import facts_of, fingerprint_of
+from medvision.intensity_spec import Intensity
 from medvision.io import read_volume
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 
 DARK, BRIGHT = "dark", "bright"
 

@@ -10,9 +10,10 @@ from torch import nn
 from toy_classifier import write_picture
 
 from medvision.checkpoint import save_model
+from medvision.intensity_spec import Intensity
 from medvision.models import build_model
 from medvision.models.text import learn_vocabulary
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.text_spec import TextSpec
 
 DARK, BRIGHT = "dark", "bright"
