@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from medvision.checkpoint import SPEC, load_spec
-from medvision.errors import SpecError
+from medvision.errors import MedvisionError, SpecError
+from medvision.importers import find_importer, imported
+from medvision.progress import announce
 
 BUNDLED = Path(__file__).parent / "weights"
 
@@ -21,8 +24,9 @@ def bundled_models() -> dict[str, Path]:
 def all_models(folders: Iterable[Path] = ()) -> dict[str, Path]:
     """Return the bundled models and those in some folders, name → folder.
 
-    Each folder is a model, or holds some. A model whose name is taken is called by the folder it
-    lies in, too.
+    Each folder is a model, or holds some, or is a model of another toolkit (see `find_model`); one
+    of those that cannot be imported is left out, and a line on standard error tells why. A model
+    whose name is taken is called by the folder it lies in, too.
 
     Raises
     ------
@@ -31,21 +35,40 @@ def all_models(folders: Iterable[Path] = ()) -> dict[str, Path]:
     """
     found = bundled_models()
     for top in folders:
+        if find_importer(top):
+            try:
+                add(found, top, imported(top))
+            except (MedvisionError, OSError) as error:
+                announce_once(f"{top} is left out: {error}")
+            continue
         here = [top] if (top / SPEC).is_file() else sorted(s.parent for s in top.glob(f"*/{SPEC}"))
         if not here:
             raise SpecError(f"{top} is no model folder, and holds none: no {SPEC} in it.")
         for folder in here:
-            if folder.resolve() in {one.resolve() for one in found.values()}:
-                continue
-            parts, depth = folder.resolve().parts, 1
-            while (name := "/".join(parts[-depth:])) in found:
-                depth += 1
-            found[name] = folder
+            add(found, folder, folder)
     return found
+
+
+def add(found: dict[str, Path], named: Path, folder: Path) -> None:
+    """Add a model by as much of a path as no other is called by, unless it is there already."""
+    if folder.resolve() in {one.resolve() for one in found.values()}:
+        return
+    parts, depth = named.resolve().parts, 1
+    while (name := "/".join(parts[-depth:])) in found:
+        depth += 1
+    found[name] = folder
+
+
+@lru_cache(maxsize=1000)
+def announce_once(what: str) -> None:
+    """Print a line on standard error, the first time only: pages ask for models again and again."""
+    announce(what)
 
 
 def find_model(model: str | Path) -> Path:
     """Return the folder of a model given by name or path.
+
+    A model of another toolkit is imported into the user's cache: see `medvision.importers`.
 
     Raises
     ------
@@ -56,6 +79,8 @@ def find_model(model: str | Path) -> Path:
     if str(model) in bundled:
         return bundled[str(model)]
     folder = Path(model)
+    if find_importer(folder):
+        return imported(folder)
     if folder.is_dir():
         return folder
     raise SpecError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from medvision.models.monai_encoders import (
     EfficientNetEncoder,
     ViTEncoder,
 )
+from medvision.models.monai_nets import build_monai, is_monai
 from medvision.models.network import Classifier, Ensemble, Segmenter, one_by_one_heads
 from medvision.models.resnet import ResNetEncoder
 from medvision.models.segresnet import SegResNetEncoder, build_segresnet
@@ -36,13 +37,21 @@ def build_segmenter(
     in_channels: int,
     outputs: int,
     *,
-    decoder_convs: int = 2,
+    decoder_convs: int | Sequence[int] = 2,
     deep_supervision: bool = True,
     widest: int | None = 256,
 ) -> Segmenter:
     """Put a U-Net's decoder and 1×1 heads on an encoder."""
     dims = len(encoder.strides[0])
-    decoder = Decoder(dims, in_channels, encoder.channels, encoder.strides, decoder_convs, widest)
+    decoder = Decoder(
+        dims,
+        in_channels,
+        encoder.channels,
+        encoder.strides,
+        decoder_convs,
+        widest,
+        kernels=encoder.kernels,
+    )
     heads = one_by_one_heads(dims, decoder.channels, outputs, deep_supervision)
     return Segmenter(encoder, decoder, heads)
 
@@ -144,9 +153,21 @@ def build_model(spec: ModelSpec) -> nn.Module:
     SpecError
         When the name is unknown, or the network does not take its settings or its roi_size.
     """
-    architecture = find_architecture(spec)
-    members = [build_one(spec, architecture) for _ in range(spec.members)]
-    return members[0] if len(members) == 1 else Ensemble(members, spec.multilabel)
+    build = build_monai if is_monai(spec.architecture) else build_named
+    return join_members([build(spec) for _ in range(spec.members)], spec)
+
+
+def join_members(members: Sequence[nn.Module], spec: ModelSpec) -> nn.Module:
+    """Return the one member, or an `Ensemble` that averages them as the spec says."""
+    if len(members) == 1:
+        return members[0]
+    yes_or_no = spec.multilabel or bool(spec.regions)
+    return Ensemble(members, yes_or_no, spec.sliding.average)
+
+
+def build_named(spec: ModelSpec) -> nn.Module:
+    """Build one member of a spec whose architecture is one of `MODELS`."""
+    return build_one(spec, find_architecture(spec))
 
 
 def find_architecture(spec: ModelSpec) -> Architecture:

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medvision.models.layers import UP_CONV, Stride, check_count, conv_block, init_he, ratios
+from medvision.models.layers import (
+    UP_CONV,
+    Stride,
+    check_count,
+    conv_block,
+    init_he,
+    ratios,
+    stage_counts,
+    stage_kernels,
+)
 
 SHALLOW = 32  # most channels of the skip that comes from the image itself
 
@@ -25,12 +34,14 @@ class Decoder(nn.Module):
         Of the image.
     channels, strides : sequence
         Of the encoder.
-    convs : int
-        Convolutions per step.
+    convs : int or sequence of int
+        Convolutions per step; of several numbers, as many as there are steps, coarsest first.
     widest : int, optional
         Most channels of a step; None for as many as the skip has.
     norm : str
         One of `layers.NORMS`.
+    kernels : sequence, optional
+        Sides of the convolutions that join each of the encoder's maps; 3 unless given.
 
     Attributes
     ----------
@@ -44,31 +55,38 @@ class Decoder(nn.Module):
         in_channels: int,
         channels: Sequence[int],
         strides: Sequence[Stride],
-        convs: int = 2,
+        convs: int | Sequence[int] = 2,
         widest: int | None = None,
         norm: str = "instance",
+        kernels: Sequence[Stride] | None = None,
     ) -> None:
         super().__init__()
-        check_count("decoder_convs", convs)
         check_count("widest", 1 if widest is None else widest)
         skips, grid = list(channels), list(strides)
+        sides = stage_kernels(dims, len(skips), kernels)
         self.shallow = None
         if max(grid[0]) > 1:
             width = min(SHALLOW, channels[0])
             self.shallow = conv_block(dims, in_channels, width, norm=norm)
-            skips, grid = [width, *skips], [(1,) * dims, *grid]
+            skips, grid, sides = [width, *skips], [(1,) * dims, *grid], [(3,) * dims, *sides]
         if len(skips) < 2:
             raise ValueError("a decoder needs two maps or more")
         self.ups, self.joins, self.skipped = nn.ModuleList(), nn.ModuleList(), []
-        before, widths = skips[-1], []
-        for skip, ratio in zip(skips[-2::-1], ratios(grid)[::-1], strict=True):
-            steps = small_steps(ratio)
+        before = skips[-1]
+        widths: list[int] = []
+        climbs = [small_steps(ratio) for ratio in ratios(grid)[::-1]]
+        counts = stage_counts("decoder_convs", convs, sum(map(len, climbs)))
+        for skip, steps, kernel in zip(skips[-2::-1], climbs, sides[-2::-1], strict=True):
             for number, step in enumerate(steps, start=1):
                 joined = skip if number == len(steps) else 0
                 width = joined or max(before // 2, skip)
                 width = width if widest is None else min(width, widest)
-                blocks = [conv_block(dims, width + joined, width, norm=norm)]
-                blocks += [conv_block(dims, width, width, norm=norm) for _ in range(convs - 1)]
+                count = counts[len(widths)]
+                blocks = [conv_block(dims, width + joined, width, norm=norm, kernel=kernel)]
+                blocks += [
+                    conv_block(dims, width, width, norm=norm, kernel=kernel)
+                    for _ in range(count - 1)
+                ]
                 self.ups.append(UP_CONV[dims](before, width, step, stride=step))
                 self.joins.append(nn.Sequential(*blocks))
                 self.skipped.append(not joined)

@@ -26,6 +26,8 @@ class Encoder(nn.Module):
         What the sides of an image must divide by, whatever the task; ones for most.
     smallest : tuple of int
         Shortest sides of an image; ones for most.
+    kernels : tuple of tuple of int, optional
+        Sides of the convolutions before each map, where a decoder should have the same.
     frozen : int
         Stages, from the image on, that stay in eval mode when the network trains.
     """
@@ -34,6 +36,7 @@ class Encoder(nn.Module):
     strides: tuple[Stride, ...]
     divisor: Stride
     smallest: Stride
+    kernels: tuple[Stride, ...] | None = None
     frozen: int = 0
 
     def describe(self, channels: tuple[int, ...], strides: tuple[Stride, ...]) -> None:

@@ -40,13 +40,28 @@ def conv_block(
     stride: int | Stride = 1,
     norm: str = "instance",
     slope: float = 0.01,
+    kernel: int | Stride = 3,
 ) -> nn.Sequential:
-    """Return conv 3 → norm → leaky ReLU; with a `slope` of 0 it is a ReLU."""
+    """Return conv → norm → leaky ReLU; with a `slope` of 0 it is a ReLU."""
     return nn.Sequential(
-        CONV[dims](channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
+        conv_layer(dims, channels_in, channels_out, kernel, stride),
         norm_layer(dims, norm, channels_out),
         nn.LeakyReLU(slope, inplace=True),
     )
+
+
+def conv_layer(
+    dims: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int | Stride = 3,
+    stride: int | Stride = 1,
+) -> nn.Module:
+    """Return a convolution without bias; with a stride of 1 the map keeps its size."""
+    sides = (kernel,) * dims if isinstance(kernel, int) else kernel
+    padding = tuple(side // 2 for side in sides)
+    conv = CONV[dims](channels_in, channels_out, sides, stride=stride, padding=padding, bias=False)
+    return cast(nn.Module, conv)
 
 
 def init_he(module: nn.Module) -> None:
@@ -63,6 +78,16 @@ def check_counts(name: str, counts: Sequence[int]) -> Sequence[int]:
     if not whole or not counts or min(counts) < 1:
         raise ValueError(f"{name} is a list of whole numbers above 0, found {counts!r}")
     return counts
+
+
+def stage_counts(name: str, given: int | Sequence[int], stages: int) -> list[int]:
+    """Return a count for each of some stages: as `given`, or one number for all."""
+    if isinstance(given, int):
+        check_count(name, given)
+        return [given] * stages
+    if len(check_counts(name, given)) != stages:
+        raise ValueError(f"{stages} stages need {stages} entries of {name}, found {len(given)}")
+    return list(given)
 
 
 def check_count(name: str, count: int) -> None:
@@ -84,6 +109,20 @@ def stage_strides(
     if any(len(one) != dims or min(one) < 1 for one in strides):
         raise ValueError(f"a stride is a whole number, or {dims} of them, found {given}")
     return strides
+
+
+def stage_kernels(
+    dims: int, stages: int, given: Sequence[int | Sequence[int]] | None
+) -> list[Stride]:
+    """Return the sides of each stage's convolutions: as `given`, else 3."""
+    if given is None:
+        return [(3,) * dims] * stages
+    if len(given) != stages:
+        raise ValueError(f"{stages} stages need {stages} kernels, found {len(given)}")
+    kernels = [(one,) * dims if isinstance(one, int) else tuple(one) for one in given]
+    if any(len(one) != dims or any(side < 1 or side % 2 == 0 for side in one) for one in kernels):
+        raise ValueError(f"a kernel is an odd number, or {dims} of them, found {given}")
+    return kernels
 
 
 def cumulative(strides: Sequence[Stride]) -> tuple[Stride, ...]:

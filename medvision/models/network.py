@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from medvision.inference_spec import Average
 from medvision.models.encoder import Encoder
 from medvision.models.layers import CONV, Stride, init_he
 
@@ -97,33 +98,78 @@ class Classifier(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape whose probabilities are averaged; for inference, not for training.
+    """Networks of one shape whose answers are averaged; for inference, not for training.
 
-    With `multilabel` these are of each class by itself, the sigmoid of its logit.
+    These are probabilities unless `average` says logits. With `multilabel` they are of each class
+    by itself, the sigmoid of its logit.
     """
 
-    def __init__(self, members: Sequence[nn.Module], multilabel: bool = False) -> None:
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        multilabel: bool = False,
+        average: Average = "probabilities",
+    ) -> None:
         super().__init__()
-        self.multilabel = multilabel
+        self.multilabel, self.average = multilabel, average
         self.members = nn.ModuleList(members)
         self.divisor: Stride = cast(Stride, members[0].divisor)
 
     def forward(self, *inputs: Any) -> Tensor:
         """Return the logarithm of the mean probability: logits whose softmax is that mean.
 
-        With `multilabel` it is the mean's log odds: logits whose sigmoid is that mean. Takes what
-        its members take: an image, or an image and its report.
+        With `multilabel` it is the mean's log odds: logits whose sigmoid is that mean; where
+        logits are averaged it is their mean. Takes what its members take: an image, or an image
+        and its report.
         """
-        logits = torch.stack([finest(member(*inputs)) for member in self.members])
-        if self.multilabel:
-            return logits_of_yes(logits)
-        return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(logits))
+        of = "sigmoid" if self.multilabel else "softmax"
+        mean = Mean("logits" if self.average == "logits" else of)
+        for member in self.members:
+            mean.add(finest(member(*inputs)))
+        return mean.logits()
 
 
-def logits_of_yes(logits: Tensor) -> Tensor:
-    """Return logits (B, N) whose sigmoid is the mean over members of that of (M, B, N)."""
-    yes, no = F.logsigmoid(logits), F.logsigmoid(-logits)
-    return yes.logsumexp(dim=0) - no.logsumexp(dim=0)
+class Mean:
+    """The mean of several answers, of which no more than the sum is held.
+
+    Parameters
+    ----------
+    of : {"softmax", "sigmoid", "logits"}
+        Probabilities of classes of which one is there, or of each by itself; or logits.
+    """
+
+    def __init__(self, of: str) -> None:
+        self.of, self.count = of, 0
+        self.sum: Tensor | None = None
+        self.no: Tensor | None = None
+
+    def add(self, logits: Tensor) -> None:
+        """Add an answer (B, N, …)."""
+        self.count += 1
+        if self.count == 1 and self.of != "logits":
+            self.sum = logits  # as it is, in case it stays alone
+        elif self.of == "logits":
+            self.sum = logits if self.sum is None else self.sum + logits
+        elif self.of == "softmax":
+            before = cast(Tensor, self.sum)
+            before = before.log_softmax(dim=1) if self.count == 2 else before
+            self.sum = torch.logaddexp(before, logits.log_softmax(dim=1))
+        else:
+            before = cast(Tensor, self.sum)
+            yes, no = before, self.no
+            if no is None:
+                yes, no = F.logsigmoid(before), F.logsigmoid(-before)
+            self.sum = torch.logaddexp(yes, F.logsigmoid(logits))
+            self.no = torch.logaddexp(no, F.logsigmoid(-logits))
+
+    def logits(self) -> Tensor:
+        """Return logits (B, N, …) whose softmax, sigmoid or value is the mean of all answers."""
+        found = cast(Tensor, self.sum)
+        if self.count == 1:
+            return found
+        if self.of == "logits":
+            return found / self.count
+        return found - math.log(self.count) if self.no is None else found - self.no
 
 
 def finest(logits: Tensor | list[Tensor]) -> Tensor:

@@ -15,12 +15,14 @@ from medvision.models.layers import (
     AVG_POOL,
     CONV,
     Stride,
-    check_count,
     check_counts,
     conv_block,
+    conv_layer,
     cumulative,
     init_he,
     norm_layer,
+    stage_counts,
+    stage_kernels,
     stage_strides,
 )
 
@@ -34,11 +36,13 @@ class UNetEncoder(StagedEncoder):
     in_channels : int
     features : sequence of int
         Channels of each stage, finest first.
-    encoder_convs : int
+    encoder_convs : int or sequence of int
         Convolutions per stage.
     strides : sequence, optional
         Of each stage: a whole number, or one per axis (thick slices are halved less often than
         the plane). Default: 1, then 2.
+    kernels : sequence, optional
+        Sides of each stage's convolutions, as for strides. Default: 3.
     norm : {"instance", "batch", "group"}
     """
 
@@ -48,19 +52,23 @@ class UNetEncoder(StagedEncoder):
         in_channels: int,
         *,
         features: Sequence[int] = (32, 64, 128, 256),
-        encoder_convs: int = 2,
+        encoder_convs: int | Sequence[int] = 2,
         strides: Sequence[int | Sequence[int]] | None = None,
+        kernels: Sequence[int | Sequence[int]] | None = None,
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        check_count("encoder_convs", encoder_convs)
         steps = stage_strides(dims, features, strides)
+        counts = stage_counts("encoder_convs", encoder_convs, len(features))
         self.describe(tuple(features), cumulative(steps))
+        self.kernels = tuple(stage_kernels(dims, len(features), kernels))
         self.stages = nn.ModuleList()
         before = in_channels
-        for width, step in zip(features, steps, strict=True):
-            blocks = [conv_block(dims, before, width, step, norm)]
-            blocks += [conv_block(dims, width, width, norm=norm) for _ in range(encoder_convs - 1)]
+        for width, step, count, kernel in zip(features, steps, counts, self.kernels, strict=True):
+            blocks = [conv_block(dims, before, width, step, norm, kernel=kernel)]
+            blocks += [
+                conv_block(dims, width, width, norm=norm, kernel=kernel) for _ in range(count - 1)
+            ]
             self.stages.append(nn.Sequential(*blocks))
             before = width
         self.apply(init_he)
@@ -77,7 +85,7 @@ class ResidualEncoder(StagedEncoder):
         Channels of each stage, finest first.
     blocks : sequence of int
         Residual blocks per stage.
-    strides : sequence, optional
+    strides, kernels : sequence, optional
         Of each stage, as for `UNetEncoder`.
     norm : {"instance", "batch", "group"}
     """
@@ -90,6 +98,7 @@ class ResidualEncoder(StagedEncoder):
         features: Sequence[int] = (32, 64, 128, 256),
         blocks: Sequence[int] = (1, 3, 4, 6),
         strides: Sequence[int | Sequence[int]] | None = None,
+        kernels: Sequence[int | Sequence[int]] | None = None,
         norm: str = "instance",
     ) -> None:
         super().__init__()
@@ -97,13 +106,16 @@ class ResidualEncoder(StagedEncoder):
             raise ValueError(f"{len(features)} stages need {len(features)} entries of blocks")
         steps = stage_strides(dims, features, strides)
         self.describe(tuple(features), cumulative(steps))
-        stem = conv_block(dims, in_channels, features[0], norm=norm)
+        self.kernels = tuple(stage_kernels(dims, len(features), kernels))
+        stem = conv_block(dims, in_channels, features[0], norm=norm, kernel=self.kernels[0])
         self.stages = nn.ModuleList()
-        before = features[0]
-        for number, (width, step, count) in enumerate(zip(features, steps, blocks, strict=True)):
-            stage = [ResidualBlock(dims, before, width, step, norm)]
+        before, same = features[0], (1,) * dims
+        for number, (width, step, count, kernel) in enumerate(
+            zip(features, steps, blocks, self.kernels, strict=True)
+        ):
+            stage = [ResidualBlock(dims, before, width, step, norm, kernel)]
             stage += [
-                ResidualBlock(dims, width, width, (1,) * dims, norm) for _ in range(count - 1)
+                ResidualBlock(dims, width, width, same, norm, kernel) for _ in range(count - 1)
             ]
             self.stages.append(nn.Sequential(*([stem] if number == 0 else []), *stage))
             before = width
@@ -117,11 +129,17 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, dims: int, channels_in: int, channels_out: int, stride: Stride, norm: str
+        self,
+        dims: int,
+        channels_in: int,
+        channels_out: int,
+        stride: Stride,
+        norm: str,
+        kernel: int | Stride = 3,
     ) -> None:
         super().__init__()
-        self.first = conv_block(dims, channels_in, channels_out, stride, norm)
-        self.conv = CONV[dims](channels_out, channels_out, 3, padding=1, bias=False)
+        self.first = conv_block(dims, channels_in, channels_out, stride, norm, kernel=kernel)
+        self.conv = conv_layer(dims, channels_out, channels_out, kernel)
         self.norm = norm_layer(dims, norm, channels_out)
         shortcut: list[nn.Module] = []
         if max(stride) > 1:
