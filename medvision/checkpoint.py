@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medvision.errors import SpecError
+from medvision.exported import PORTABLE, exported_hash, load_exported
 from medvision.files import atomic_path, sha256, write_text
-from medvision.models import build_model
+from medvision.models import build_model, join_members
 from medvision.spec import ModelSpec, read_spec
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "card.md"
@@ -63,12 +64,16 @@ def load_spec(folder: Path) -> ModelSpec:
 def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
     """Build the network of a model folder and give it its weights, on the CPU, in eval mode.
 
+    Of a folder that `medvision export` wrote it is the exported network, which OpenVINO runs.
+
     Raises
     ------
     SpecError
         When a file is missing or damaged, or weights and spec do not fit.
     """
     spec, weights = load_spec(folder), folder / WEIGHTS
+    if is_exported(folder):
+        return join_members(load_exported(folder), spec), spec
     if not weights.is_file():
         raise SpecError(f"{folder} holds no weights: {WEIGHTS} is missing.")
     model = build_model(spec)
@@ -81,7 +86,17 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
     return model.eval(), spec
 
 
+def is_exported(folder: Path) -> bool:
+    """Tell whether a model folder holds exported networks in the place of weights."""
+    return (folder / PORTABLE).is_file() and not (folder / WEIGHTS).is_file()
+
+
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of a model's weights, or of the exported files in their place."""
+    return exported_hash(folder) if is_exported(folder) else sha256(folder / WEIGHTS)
+
+
 def model_hash(folder: Path) -> str:
     """Return one SHA-256 over weights and spec: the identity of a model in a run card."""
-    parts = sha256(folder / WEIGHTS) + sha256(folder / SPEC)
+    parts = weights_hash(folder) + sha256(folder / SPEC)
     return hashlib.sha256(parts.encode()).hexdigest()
