@@ -19,7 +19,7 @@ from medvision.explanation import Word
 from medvision.models.fusion import Fused
 from medvision.models.huggingface import HuggingFaceEncoder
 from medvision.models.joint import FusionClassifier
-from medvision.models.network import logits_of_yes
+from medvision.models.network import Mean
 from medvision.models.text import SmallTextEncoder, TextEncoder
 from medvision.report_masking import MASK
 from medvision.spec import ModelSpec
@@ -272,7 +272,10 @@ def log_odds(logits: Sequence[Tensor], number: int, multilabel: bool = False) ->
     is sure.
     """
     if multilabel:
-        return logits_of_yes(torch.stack([one.double() for one in logits]))[:, number]
+        mean = Mean("sigmoid")
+        for one in logits:
+            mean.add(one.double())
+        return mean.logits()[:, number]
     shares = torch.stack([one.double().log_softmax(dim=1) for one in logits]).logsumexp(dim=0)
     others = [i for i in range(shares.shape[1]) if i != number]
     return shares[:, number] - shares[:, others].logsumexp(dim=1)

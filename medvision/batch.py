@@ -20,19 +20,21 @@ from pathlib import Path
 import torch
 
 from medvision.errors import MedvisionError, OutputError
+from medvision.execution import AUTO
 from medvision.export import RESOLVED, Export
 from medvision.files import sha256
 from medvision.io import read_study
 from medvision.jobs import Job, Outcome, Shard
 from medvision.outputs import write_outputs
 from medvision.outputs.table import failed_row, row_of
+from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.pipeline import run_pipeline
 from medvision.prediction import Prediction
-from medvision.predictor import Predictor, Step
+from medvision.predictor import Answer, Predictor, Ready
 from medvision.progress import announce, track
 from medvision.run_card import resolved_of
 from medvision.session import Work, open_session
-from medvision.spec import InputSpec
+from medvision.sliding import Step
 from medvision.store import Ending, Store
 from medvision.study import Study
 from medvision.whole import Files, hash_inputs, mark_of
@@ -97,17 +99,39 @@ def run_batch(
     Raises
     ------
     OutputError
-        When a format is unknown or does not fit the task, or `out` cannot hold results, holds
-        those of other settings, or is full.
+        When a format is unknown or does not fit the task or the predictor, or `out` cannot hold
+        results, holds those of other settings, or is full.
     """
-    session = partial(open_session, jobs, predictor.spec, out, model, formats, command)
-    with session(show=show, overwrite=overwrite, retry_failed=retry_failed, shard=shard) as run:
-        run.store.note({RESOLVED: json.dumps(resolved_of(predictor))})
-        with saved_at_the_end(run.export):
+    check_map(formats, predictor)
+    session = open_session(
+        jobs, predictor.spec, out, model, formats, command,
+        show=show, overwrite=overwrite, retry_failed=retry_failed, shard=shard,
+        runtime=predictor.execution.asked, tta=predictor.tta,
+    )  # fmt: skip
+    with session as run:
+        with saved_at_the_end(run.export), noting_the_way(run.store, predictor):
             total = run.waiting if show else 0
             share = Share(step, run.waiting) if step else None
             run_studies(run, predictor, run.export.tick, total, debug, share=share)
         return run.outcomes()
+
+
+def check_map(formats: Sequence[str], predictor: Predictor) -> None:
+    """Refuse to begin where a map is asked for that the predictor does not make.
+
+    Raises
+    ------
+    OutputError
+    """
+    if (
+        UNCERTAINTY in formats
+        and predictor.spec.task == "segmentation"
+        and not predictor.uncertainty
+    ):
+        raise OutputError(
+            f"The output {UNCERTAINTY!r} takes a predictor that makes the map: "
+            "load_predictor(model, uncertainty=True)."
+        )
 
 
 @contextmanager
@@ -121,6 +145,22 @@ def saved_at_the_end(export: Export) -> Iterator[None]:
             export.save_all()
         raise
     export.save_all()
+
+
+@contextmanager
+def noting_the_way(store: Store, predictor: Predictor) -> Iterator[None]:
+    """Note how the network runs, for the run card; what ``auto`` chose here before is taken."""
+    execution = predictor.execution
+    before = json.loads(store.about().get(RESOLVED, "{}"))
+    if execution.ready is None and before.get("runtime", AUTO) != AUTO:
+        execution.take(before)
+    if execution.ready is not None or not before:
+        store.note({RESOLVED: json.dumps(resolved_of(predictor))})
+    try:
+        yield
+    finally:
+        if execution.choice is not None:
+            store.note({RESOLVED: json.dumps(resolved_of(predictor))})
 
 
 @dataclass
@@ -142,7 +182,8 @@ class Item:
 
     job: Job
     study: Study | None = None
-    prediction: Prediction | None = None
+    ready: Ready | None = None
+    answer: Answer | None = None
     ending: Ending = field(default_factory=lambda: Ending({}))
     reason: str = ""  # why it failed
     clock: Clock = field(default_factory=lambda: Clock())
@@ -180,7 +221,7 @@ def run_studies(
         return (Item(job) for job in claims(run.store, run.mine, stop, total > 0, tries))
 
     def finish(item: Item) -> None:
-        write(item, run.out, run.formats, debug)
+        write(item, predictor, run.out, run.formats, debug)
         state = "failed" if item.reason else "done"
         run.store.end(item.job.case_id, state, item.ending)
         tick()
@@ -189,7 +230,7 @@ def run_studies(
         warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")  # its words repeat values
         run_pipeline(
             source,
-            partial(read, inputs=predictor.spec.inputs, debug=debug),
+            partial(read, predictor=predictor, debug=debug),
             partial(predict, predictor=predictor, debug=debug, share=share),
             finish,
             lambda items: track(items, "Predict", total, total > 0),
@@ -228,36 +269,49 @@ def step(item: Item, name: str, debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exc()
         item.reason = reason_of(error)
-        item.study = item.prediction = None
+        item.study = item.ready = item.answer = None
 
 
-def read(item: Item, inputs: Sequence[InputSpec], debug: bool = False) -> Item:
-    """Read the scans of a study."""
-    job = item.job
+def read(item: Item, predictor: Predictor, debug: bool = False) -> Item:
+    """Read the scans of a study, and make them ready for the network."""
+    job, inputs = item.job, predictor.spec.inputs
     with step(item, "read", debug):
         item.study = read_study(job.study or job.source, job.series, job.case_id, inputs=inputs)
+    if predictor.max_ram is None:
+        prepare(item, predictor, debug)
     return item
+
+
+def prepare(item: Item, predictor: Predictor, debug: bool = False) -> None:
+    """Make a study ready for the network: ahead, or where memory is limited only for the next."""
+    if item.study is not None:
+        with step(item, "prepare", debug):
+            item.ready = predictor.prepare(item.study, item.job.box)
 
 
 def predict(
     item: Item, predictor: Predictor, debug: bool = False, share: Share | None = None
 ) -> Item:
-    """Run the model on a study."""
+    """Run the network on a study."""
     if share is not None:
         share()
-    if item.study is not None:
+    if item.ready is None:
+        prepare(item, predictor, debug)
+    if item.ready is not None:
         with step(item, "predict", debug):
-            item.prediction = predictor.predict(item.study, item.job.box, share)
+            item.answer = predictor.look(item.ready, share)
     if share is not None:
         share.done += 1
         share()
     return item
 
 
-def write(item: Item, out: Path, formats: Sequence[str], debug: bool = False) -> Item:
+def write(
+    item: Item, predictor: Predictor, out: Path, formats: Sequence[str], debug: bool = False
+) -> Item:
     """Write the files of a study and drop its voxels; its ending is what the store keeps."""
     files, source = Files(item.job), str(item.job.source)
-    study, prediction = item.study, item.prediction
+    study, prediction = item.study, finished(item, predictor, debug)
     if study is not None and prediction is not None:
         with step(item, "write", debug):
             used = [path for one in study.volumes.values() for path in one.info.sources]
@@ -276,8 +330,19 @@ def write(item: Item, out: Path, formats: Sequence[str], debug: bool = False) ->
     if item.reason:
         row = failed_row(item.job.case_id, source, item.reason, item.clock.total)
         item.ending = Ending(row, item.clock.laps, files.inputs().to_json())
-    item.study = item.prediction = None
+    item.study = None
     return item
+
+
+def finished(item: Item, predictor: Predictor, debug: bool = False) -> Prediction | None:
+    """Return what the network's answer comes to, and drop it; None where there is none."""
+    ready, answer = item.ready, item.answer
+    item.ready = item.answer = None
+    if ready is None or answer is None:
+        return None
+    with step(item, "finish", debug):
+        return predictor.finish(ready, answer)
+    return None  # it failed
 
 
 def nowhere_to_write(error: BaseException) -> bool:

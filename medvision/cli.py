@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from medvision.cli_audit import add_audit_command
 from medvision.cli_datasets import datasets_app
 from medvision.cli_explain import add_explain_command
+from medvision.cli_export import add_export_commands
 from medvision.cli_files import add_file_commands
+from medvision.cli_import import add_import_command
 from medvision.cli_train import add_training_commands
 from medvision.errors import MedvisionError
 
@@ -30,6 +32,8 @@ add_file_commands(app)
 add_training_commands(app)
 add_audit_command(app)
 add_explain_command(app)
+add_export_commands(app)
+add_import_command(app)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[
@@ -78,7 +82,13 @@ def predict(
             help="Scans: NIfTI files, folders of DICOM slices, or folders of many studies."
         ),
     ],
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A bundled model's name, a model folder, an nnU-Net v2 results folder, or a MONAI "
+            "bundle."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     box: Annotated[
         list[str] | None,
@@ -98,11 +108,34 @@ def predict(
         str,
         typer.Option(
             help="Files per study, joined by commas: nifti, json, overlay (the default: those of "
-            "them that fit), csv, html; of DICOM scans also seg, seg-labelmap, sr, sc."
+            "them that fit), csv, html, uncertainty; of DICOM scans also seg, seg-labelmap, sr, "
+            "sc."
         ),
     ] = "",
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="How the network is run: torch, torch-channels-last, compile, bf16, fp16 (GPU), "
+            "openvino, openvino-bf16; auto takes the fastest here that changes no mask."
+        ),
+    ] = "torch",
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta",
+            help="Ask again of the mirror images that the model's spec allows, and average.",
+        ),
+    ] = False,
+    max_ram: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="GB of memory that this process may take; a scan that needs more is refused "
+            "before it begins, with the figure. 0: no limit.",
+        ),
+    ] = 0.0,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run those again that failed in an earlier run.")
     ] = False,
@@ -153,6 +186,12 @@ def predict(
     part = parse_shard(shard) if shard else None
     formats = [name.strip() for name in outputs.split(",") if name.strip()]
     jobs = plan_jobs(inputs, out, series or (), boxes, not quiet)
+    options: dict[str, Any] = {
+        "runtime": runtime,
+        "tta": tta,
+        "uncertainty": "uncertainty" in formats,
+        "max_ram": max_ram * 1e9 or None,
+    }
     if ray:
         from medvision.cluster import run_on_ray
 
@@ -171,6 +210,7 @@ def predict(
             device=device,
             workers=workers,
             threads=threads,
+            options=options,
         )
     else:
         from medvision.batch import run_batch
@@ -180,7 +220,7 @@ def predict(
             import torch
 
             torch.set_num_threads(threads)
-        predictor = load_predictor(model, device)
+        predictor = load_predictor(model, device, **options)
         spec = predictor.spec
         outcomes = run_batch(
             jobs,

@@ -6,22 +6,21 @@ the workers, gives each a GPU, and starts those again that end.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medvision.batch import run_studies, saved_at_the_end
+from medvision.batch import noting_the_way, run_studies, saved_at_the_end
 from medvision.checkpoint import load_spec
 from medvision.errors import MedvisionError, OutputError, SpecError, require_extra
-from medvision.export import RESOLVED
 from medvision.jobs import Job, Outcome, Shard
+from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.predictor import Predictor, load_predictor
 from medvision.progress import announce, track
-from medvision.run_card import resolved_of
+from medvision.runtime import EAGER
 from medvision.session import Session, join_session, open_session
 from medvision.spec import ModelSpec
 from medvision.zoo import find_model
@@ -41,7 +40,8 @@ class Setup:
     folder: str  # where paths begin
     device: str = "auto"
     threads: int = 0
-    load: Callable[[str, str], Predictor] = load_predictor
+    load: Callable[..., Predictor] = load_predictor
+    options: Mapping[str, Any] = field(default_factory=dict)  # of `load`
 
 
 @dataclass
@@ -63,12 +63,12 @@ class Worker:
         os.chdir(setup.folder)  # paths are as the user gave them
         if setup.threads:
             torch.set_num_threads(setup.threads)
-        self.predictor = setup.load(setup.model, setup.device)
+        self.predictor = setup.load(setup.model, setup.device, **setup.options)
 
     def run(self, task: Task) -> int:
         """Run studies until none is left; return the number of this process."""
-        with join_session(task.jobs, task.out, task.formats) as run:
-            run.store.note({RESOLVED: json.dumps(resolved_of(self.predictor))})
+        session = join_session(task.jobs, task.out, task.formats)
+        with session as run, noting_the_way(run.store, self.predictor):
             run_studies(run, self.predictor, debug=task.debug, tries=TRIES)
         return os.getpid()
 
@@ -89,7 +89,8 @@ def run_on_ray(
     device: str = "auto",
     workers: int = 0,
     threads: int = 0,
-    load: Callable[[str, str], Predictor] = load_predictor,
+    load: Callable[..., Predictor] = load_predictor,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[list[Outcome], ModelSpec]:
     """Predict every job on a Ray cluster; else as `run_batch`.
 
@@ -106,7 +107,9 @@ def run_on_ray(
     threads : int
         Of each worker; 0 leaves it to Ray.
     load : callable
-        Loads the model: a function that workers can import.
+        Loads the model: a function of model, device and `options`, which workers can import.
+    options : mapping, optional
+        As `load_predictor` takes them: ``runtime``, ``tta``, ``uncertainty``, ``max_ram``.
 
     Raises
     ------
@@ -118,13 +121,17 @@ def run_on_ray(
         When Ray is not installed.
     """
     require_extra("ray", "ray", "Running on a cluster")
+    given = dict(options or {})
+    if UNCERTAINTY in formats:
+        given["uncertainty"] = True
     spec = load_spec(find_model(model))
     session = open_session(
         jobs, spec, out, model, formats, command,
         show=show, overwrite=overwrite, retry_failed=retry_failed, shard=shard,
+        runtime=given.get("runtime", EAGER), tta=given.get("tta", False),
     )  # fmt: skip
     with session as run:
-        setup = Setup(model, os.getcwd(), device, threads, load)
+        setup = Setup(model, os.getcwd(), device, threads, load, given)
         task = Task(list(run.mine.values()), out, run.formats, debug)
         with saved_at_the_end(run.export):
             if run.waiting:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
@@ -61,6 +63,17 @@ class Prediction:
         Whether each class has a probability of its own, so that several are found, or none.
     codes : mapping of str to ClassCodes
         What DICOM results call the classes; a class may lack them.
+    confidence : mapping of str to float
+        How sure the model is, 0 to 1: of each structure that was found the Dice that its own
+        probabilities promise, 2 Σ p over the mask / (voxels of the mask + Σ p) (soft Dice
+        confidence: Borges et al., arXiv 2402.10665), before the mask was cleaned, and of a region
+        with what others cover of it; of a classification the probability of what is `predicted`.
+    review : float, optional
+        The confidence below which a person should look; None when the model does not know one.
+    uncertainty : Volume, optional
+        (1, I, J, K) float16 on the grid of the scan: entropy of the mean probabilities of all
+        members and mirrored answers, 0 (sure) to 1 (no class likelier than another); where it
+        was asked for.
 
     Raises
     ------
@@ -78,6 +91,9 @@ class Prediction:
     alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     multilabel: bool = False
     codes: Mapping[str, ClassCodes] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    review: float | None = None
+    uncertainty: Volume | None = None
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.scores is None):
@@ -109,20 +125,45 @@ class Prediction:
         """The class of the highest probability, the first of equals; None for a segmentation."""
         return max(self.scores, key=self.scores.__getitem__) if self.scores else None
 
+    @property
+    def least_confidence(self) -> float | None:
+        """The confidence of the least sure structure or class; None where nothing was found."""
+        return min(self.confidence.values(), default=None)
+
+    @property
+    def needs_review(self) -> bool:
+        """Whether a person should look: the model is less sure than it mostly was in training."""
+        least = self.least_confidence
+        return self.review is not None and least is not None and least < self.review
+
     def measure(self) -> list[Structure]:
         """Measure every structure, in label order; a classification has none."""
+        return list(self._measured)
+
+    @cached_property
+    def _measured(self) -> tuple[Structure, ...]:
         if self.mask is None:
-            return []
-        return [
-            measure_structure(self.mask, label, name, self.region)
+            return ()
+        profiles = count_along(self.mask.array[0][self.region], len(self.class_names))
+        return tuple(
+            measure_structure(self.mask, label, name, self.region, [one[label] for one in profiles])
             for label, name in enumerate(self.class_names, start=1)
-        ]
+        )
+
+    def saying(self, confidence: Mapping[str, float], warnings: Sequence[str] = ()) -> Prediction:
+        """Return the same with other confidences and warnings; what was measured is kept."""
+        other = replace(self, confidence=confidence, warnings=tuple(warnings))
+        other.__dict__.update({k: v for k, v in vars(self).items() if k == "_measured"})
+        return other
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a JSON result holds."""
+        """Return what a JSON result holds; a confidence or limit that is not known is None."""
         said: dict[str, Any] = {"case_id": self.case_id, "model": self.model, "task": self.task}
         if self.mask is not None:
-            said["structures"] = [asdict(s) for s in self.measure()]
+            said["structures"] = [
+                asdict(s) | {"confidence": digits_of(self.confidence.get(s.name))}
+                for s in self.measure()
+            ]
             said["grid"] = {
                 "shape": list(self.mask.shape),
                 "affine": self.mask.affine.tolist(),
@@ -134,6 +175,9 @@ class Prediction:
             said["scores"] = rounded(self.scores)
             for what, scores in self.alone.items():
                 said[f"scores_{what}_alone"] = rounded(scores)
+        said["confidence"] = digits_of(self.least_confidence)
+        said["review"] = self.review
+        said["needs_review"] = self.needs_review
         said["region"] = [[s.start, s.stop] for s in self.region]
         said["warnings"] = list(self.warnings)
         return said
@@ -144,23 +188,65 @@ def rounded(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: round(float(p), DIGITS) for name, p in scores.items()}
 
 
+def digits_of(confidence: float | None) -> float | None:
+    """Return a confidence as a file holds it; None where there is none."""
+    return None if confidence is None else round(float(confidence), DIGITS)
+
+
+def count_along(labels: NDArray[np.uint8], most: int) -> list[NDArray[np.int64]]:
+    """Return how many voxels of each label lie in each plane across each axis, in one pass.
+
+    Parameters
+    ----------
+    labels : (I, J, K)
+    most : int
+        The highest label that is counted.
+
+    Returns
+    -------
+    list of three arrays
+        (most + 1, I), (most + 1, J) and (most + 1, K); background is not counted.
+    """
+    kinds = most + 1
+    found = [np.zeros((kinds, side), np.int64) for side in labels.shape]
+    _, wide, deep = labels.shape
+    for number, plane in enumerate(labels):
+        flat = plane.ravel()
+        there = np.flatnonzero(flat)
+        label = flat[there].astype(np.int64)
+        there, label = there[label < kinds], label[label < kinds]
+        j, k = np.divmod(there, deep)
+        found[0][:, number] = np.bincount(label, minlength=kinds)
+        found[1] += np.bincount(label * wide + j, minlength=kinds * wide).reshape(kinds, wide)
+        found[2] += np.bincount(label * deep + k, minlength=kinds * deep).reshape(kinds, deep)
+    return found
+
+
 def measure_structure(
-    mask: Volume, label: int, name: str, region: tuple[slice, slice, slice]
+    mask: Volume,
+    label: int,
+    name: str,
+    region: tuple[slice, slice, slice],
+    profiles: Sequence[NDArray[np.int64]],
 ) -> Structure:
-    """Measure the voxels equal to `label`; volumes are voxel counts times the voxel's volume."""
-    inside = mask.array[0][region] == label
-    index = np.argwhere(inside)  # (V, 3)
-    voxels, known = len(index), mask.info.spacing_known
+    """Measure a structure of which each plane across each axis of `region` has so many voxels.
+
+    Volumes are voxel counts times the voxel's volume.
+    """
+    voxels, known = int(profiles[0].sum()), mask.info.spacing_known
     ml = voxels * voxel_mm3(mask.affine) / 1000.0 if known else None  # mm³ → ml
     if voxels == 0:
         return Structure(name, label, 0, ml, None, None, False)
-    low, high = index.min(axis=0), index.max(axis=0)
-    sides = np.asarray(inside.shape) > 1  # the one slice of a 2D image is no border
-    touches = bool((((low == 0) | (high == np.asarray(inside.shape) - 1)) & sides).any())
+    there = [np.flatnonzero(one) for one in profiles]
+    low, high = np.array([one[0] for one in there]), np.array([one[-1] for one in there])
+    shape = np.array([len(one) for one in profiles])
+    sides = shape > 1  # the one slice of a 2D image is no border
+    touches = bool((((low == 0) | (high == shape - 1)) & sides).any())
     centroid = extent = None
     if known:
+        mean = [float(np.arange(len(one)) @ one) / voxels for one in profiles]
         start = [s.start for s in region]
-        x, y, z = (float(v) for v in to_world(mask.affine, index.mean(axis=0) + start))
+        x, y, z = (float(v) for v in to_world(mask.affine, np.add(mean, start)))
         a, b, c = (float(v) for v in (high - low + 1) * spacing_of(mask.affine))
         centroid, extent = (x, y, z), (a, b, c)
     return Structure(name, label, voxels, ml, centroid, extent, touches)

@@ -5,34 +5,39 @@ Knows nothing of files: readers come before it, writers after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from math import ceil, prod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias, TypedDict, cast
+from typing import TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from monai.inferers import sliding_window_inference
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medvision.checkpoint import load_model
+from medvision.auto_runtime import check_case
+from medvision.checkpoint import load_model, model_hash
 from medvision.cleanup import clean
+from medvision.collect import Found, collect
+from medvision.consensus import Consensus
 from medvision.errors import SpecError
+from medvision.execution import AUTO, Execution
 from medvision.fingerprint import unlike_training
 from medvision.geometry import Box, box_slices, voxel_mm3
+from medvision.memory import Load, way_to_keep, windows_of
+from medvision.models.network import Ensemble
 from medvision.models.text import TextEncoder
 from medvision.prediction import Prediction
 from medvision.report import report_for_model, split_sections
+from medvision.review import doubt_of
+from medvision.runtime import EAGER
+from medvision.sliding import Keep, Region, Step, slide
 from medvision.spec import ModelSpec
 from medvision.study import Study
 from medvision.transforms import (
     Grid,
+    Prepared,
     block_around,
     center_window,
-    invert,
     laid_flat,
     preprocess,
     warn_of_gaps,
@@ -42,20 +47,48 @@ from medvision.zoo import find_model
 
 PLANES = 16  # that a 2D network looks at in one go
 
-Region: TypeAlias = tuple[slice, slice, slice]
-Step: TypeAlias = Callable[[float], None]  # told how much is done, 0 to 1
+Scores: TypeAlias = dict[str, float]
 
 
 def ignore(share: float) -> None:
     """Take no notice of what is done."""
 
 
-class Answer(TypedDict, total=False):
-    """What the network said: a mask, or scores and perhaps those of each modality alone."""
+@dataclass(frozen=True)
+class Ready:
+    """A study as the network takes it, and what is to be said of it.
 
-    mask: Volume
-    scores: dict[str, float]
-    alone: dict[str, dict[str, float]]
+    Parameters
+    ----------
+    case_id : str
+    scan : Volume
+        The reference.
+    region : three slices
+        The block of it that is shown.
+    prepared : Prepared
+    report : str
+        What the model sees of it.
+    warnings : tuple of str
+    keep : {"full", "half", "disk"}
+        How sums of answers are kept, such that there is room for them.
+    """
+
+    case_id: str
+    scan: Volume
+    region: Region
+    prepared: Prepared
+    report: str
+    warnings: tuple[str, ...]
+    keep: Keep = "full"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network said: labels on the shown part of the scan, or scores."""
+
+    found: Found | None = None
+    scores: Scores | None = None
+    alone: Mapping[str, Scores] = field(default_factory=dict)
 
 
 class Predictor:
@@ -66,12 +99,44 @@ class Predictor:
     model : nn.Module
     spec : ModelSpec
     device : torch.device or str
+    tta : bool
+        Test-time augmentation: ask again of each mirror image that the spec allows
+        (``spec.sliding.mirror``), and average.
+    uncertainty : bool
+        Whether segmentations come with a map of their entropy.
+    runtime : str
+        How the networks are executed: a name of `medvision.runtime`, or ``"auto"`` for the fastest
+        here that changes no mask (see `medvision.execution`), found with the first scan unless one
+        was shown to ``execution.judge`` before.
+    key : str
+        The model's hash, under which what ``"auto"`` finds is kept; empty keeps nothing.
+    max_ram : float, optional
+        Bytes that the process may take in memory. Where they are too few, sums of answers are
+        kept in half precision, then on the disk; else the scan is refused before it begins.
     """
 
-    def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        spec: ModelSpec,
+        device: torch.device | str,
+        *,
+        runtime: str = EAGER,
+        tta: bool = False,
+        uncertainty: bool = False,
+        max_ram: float | None = None,
+        key: str = "",
+    ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.spec = spec
+        self.tta, self.uncertainty, self.max_ram = tta, uncertainty, max_ram
+        mirror = spec.sliding.mirror if tta else ()
+        members = networks(self.model)
+        self.execution = Execution(members, spec, self.device, runtime, mirror, key)
+        batch = 1 if spec.dims == 3 else PLANES
+        answers = len(members) * 2 ** len(mirror)
+        self.load = Load(spec, members, self.device, answers, batch, uncertainty)
 
     def predict(self, study: Study, box: Box | None = None, step: Step | None = None) -> Prediction:
         """Segment or classify one study.
@@ -99,7 +164,15 @@ class Predictor:
         ------
         SpecError, GeometryError
             When the scans do not fit the model or each other, or the box not the reference.
+        MemoryNeeded
+            When it would take more than `max_ram`.
         """
+        ready = self.prepare(study, box)
+        return self.finish(ready, self.look(ready, step))
+
+    @torch.inference_mode()
+    def prepare(self, study: Study, box: Box | None = None) -> Ready:
+        """Do what comes before the network: the first of the three steps of `predict`."""
         volumes = self.spec.feed(study.volumes)
         known = all(volume.info.spacing_known for volume in volumes.values())
         if self.spec.spacing is not None and not known:
@@ -131,22 +204,82 @@ class Predictor:
             warnings.append("voxels that are not finite were set to the lowest value")
         report = self.report_of(study)
         warnings += self.doubts(study, report)
-        prediction = Prediction(
-            case_id=study.case_id,
-            model=self.spec.name,
-            class_names=self.spec.class_names,
-            region=region,
-            multilabel=self.spec.multilabel,
-            codes=self.spec.codes,
-            **self.answer(shown, volume, region, report, step or ignore),
+        keep: Keep = "full"
+        if self.spec.task == "segmentation":
+            keep = way_to_keep(self.max_ram, self.load, flat[first], study.case_id)
+        if keep != "full":
+            warnings.append("for want of memory, sums of answers were kept in half precision")
+        prepared = preprocess(shown, self.spec, self.device)
+        return Ready(study.case_id, volume, region, prepared, report, tuple(warnings), keep)
+
+    @torch.inference_mode()
+    def look(self, ready: Ready, step: Step | None = None) -> Answer:
+        """Ask the network: the second step of `predict`; the answer is on the shown part's grid."""
+        step = step or ignore
+        step(0.0)
+        image, report = ready.prepared.tensor, ready.report
+        ask = self.execution.consensus(image)
+        if self.spec.task == "classification":
+            return self.scores(ask, image, report)
+        windows = windows_of(self.spec, ready.prepared.grid)
+        blocks = slide(
+            image,
+            ask if self.spec.text is None else lambda w: ask(w, [report] * len(w)),
+            windows,
+            self.spec.sliding,
+            batch=self.load.batch,
+            step=step,
+            keep=ready.keep,
+            home=self.load.home(ready.prepared.grid, ready.prepared.exact),
         )
+        return Answer(
+            collect(blocks, ready.prepared, self.spec, windows.order[0], self.uncertainty)
+        )
+
+    def finish(self, ready: Ready, answer: Answer) -> Prediction:
+        """Do what comes after the network: the last step of `predict`."""
+        spec, scan = self.spec, ready.scan
+        mask = entropy = None
+        confidence: dict[str, float] = {}
+        if answer.found is not None:
+            found, info = answer.found, replace(scan.info, window=None, channels="")
+            labels = np.zeros((1, *scan.shape), np.uint8)
+            voxel_ml = voxel_mm3(scan.affine) / 1000.0  # mm³ → ml
+            labels[0][ready.region] = clean(found.labels, spec.class_names, spec.cleanup, voxel_ml)
+            mask = Volume(labels, scan.affine, info)
+            confidence = {spec.class_names[n - 1]: c for n, c in found.confidence.items()}
+            if found.entropy is not None:
+                spread = np.zeros((1, *scan.shape), np.float16)
+                spread[0][ready.region] = found.entropy
+                entropy = Volume(spread, scan.affine, replace(info, labels=()))
+        elif answer.scores is not None:
+            confidence = sureness(answer.scores, spec.multilabel)
+        prediction = Prediction(
+            case_id=ready.case_id,
+            model=spec.name,
+            class_names=spec.class_names,
+            region=ready.region,
+            mask=mask,
+            scores=answer.scores,
+            alone=answer.alone,
+            multilabel=spec.multilabel,
+            codes=spec.codes,
+            confidence=confidence,
+            review=spec.review,
+            uncertainty=entropy,
+        )
+        if mask is not None:  # what cleaning took away, or another region covers, was not found
+            there = {one.name for one in prediction.measure() if one.voxels}
+            kept = {name: sure for name, sure in confidence.items() if name in there}
+            prediction = prediction.saying(kept)
+        warnings = [*doubt_of(prediction), *ready.warnings]
         cut = [s.name for s in prediction.measure() if s.touches_border]
         if cut:
             warnings.append(
                 f"{' and '.join(cut)} at the edge of what the model was shown: "
                 "part of it may lie outside"
             )
-        return replace(prediction, warnings=tuple(warnings))
+        return prediction.saying(prediction.confidence, warnings)
 
     def report_of(self, study: Study) -> str:
         """Return what the model sees of a study's report; empty when there is nothing."""
@@ -168,108 +301,52 @@ class Predictor:
         encoder = next(m for m in self.model.modules() if isinstance(m, TextEncoder))
         return encoder.doubts(report)
 
-    def answer(
-        self,
-        shown: Mapping[str, Volume],
-        scan: Volume,
-        region: Region,
-        report: str = "",
-        step: Step = ignore,
-    ) -> Answer:
-        """Return the mask or the scores of a prediction."""
-        step(0.0)
-        if self.spec.task == "classification":
-            return self.scores(shown, report)
-        mask = np.zeros((1, *scan.shape), np.uint8)
-        labels, spec = self.labels(shown, report, step), self.spec
-        voxel_ml = voxel_mm3(scan.affine) / 1000.0  # mm³ → ml
-        mask[0][region] = clean(labels, spec.class_names, spec.cleanup, voxel_ml)
-        info = replace(scan.info, window=None, channels="")
-        return {"mask": Volume(mask, scan.affine, info)}
-
-    @torch.inference_mode()
-    def labels(
-        self, volumes: Mapping[str, Volume], report: str = "", step: Step | None = None
-    ) -> NDArray[np.uint8]:
-        """Return labels (I, J, K) uint8 on the grid of the reference."""
-        prepared = preprocess(volumes, self.spec, self.device)
-        return invert(self.logits(prepared.tensor, report, step), prepared)
-
-    @torch.inference_mode()
-    def scores(self, volumes: Mapping[str, Volume], report: str = "") -> Answer:
+    def scores(self, ask: Consensus, image: Tensor, report: str = "") -> Answer:
         """Return the probability of each class, looking through one window at the scan's center."""
-        prepared = preprocess(volumes, self.spec, self.device)
-        window = center_window(prepared.tensor, self.spec.roi_size)[None]
+        window = center_window(image, self.spec.roi_size)[None]
         if self.spec.text is None:
-            return {"scores": self.shares(self.model(window))}
-        image = self.shares(self.model(window, [""]))
+            return Answer(scores=self.shares(ask(window)))
+        alone = self.shares(ask(window, [""]))
         if not report:
-            return {"scores": image, "alone": {"image": image}}
+            return Answer(scores=alone, alone={"image": alone})
         unseen = torch.zeros(1, dtype=torch.bool, device=self.device)
-        text = self.shares(self.model(window, [report], unseen))
-        both = self.shares(self.model(window, [report]))
-        return {"scores": both, "alone": {"image": image, "report": text}}
+        text = self.shares(ask(window, [report], unseen))
+        both = self.shares(ask(window, [report]))
+        return Answer(scores=both, alone={"image": alone, "report": text})
 
-    def shares(self, logits: Tensor) -> dict[str, float]:
+    def shares(self, logits: Tensor) -> Scores:
         """Return the probabilities that logits (1, N) stand for, by class."""
         numbers = logits[0].double()
         found = numbers.sigmoid() if self.spec.multilabel else numbers.softmax(dim=0)
         return dict(zip(self.spec.class_names, found.tolist(), strict=True))
 
-    def logits(self, image: Tensor, report: str = "", step: Step | None = None) -> Tensor:
-        """Return logits (N, I, J, K) of a preprocessed image (C, I, J, K), window by window."""
-        pad: list[int] = []  # last axis first, as F.pad counts
-        for size, side in zip(image.shape[:0:-1], self.spec.roi_size[::-1], strict=True):
-            missing = max(0, side - size)
-            pad += [missing // 2, missing - missing // 2]
-        padded = F.pad(image[None], pad, mode="replicate")
-        logits: Tensor = sliding_window_inference(
-            padded,
-            self.spec.roi_size,
-            sw_batch_size=1 if self.spec.dims == 3 else PLANES,
-            predictor=counted(self.windows(report), step or ignore, self.count(padded)),
-            overlap=self.spec.overlap,
-            mode="gaussian",
-        )
-        before = pad[-2::-2]  # i, j, k
-        i, j, k = (slice(p, p + n) for p, n in zip(before, image.shape[1:], strict=True))
-        return logits[0][:, i, j, k]
 
-    def count(self, padded: Tensor) -> int:
-        """Return how many windows `sliding_window_inference` looks through in (B, C, I, J, K)."""
-        sides = zip(padded.shape[2:], self.spec.roi_size, strict=True)
-        steps = [
-            1
-            if size == side
-            else 1 + ceil((size - side) / max(1, int(side * (1 - self.spec.overlap))))
-            for size, side in sides
-        ]
-        return prod(steps)
-
-    def windows(self, report: str) -> Callable[[Tensor], Tensor]:
-        """Return what turns windows (B, C, I, J, K) of one scan into logits."""
-        if self.spec.text is None:
-            return self.model
-        return lambda windows: cast(Tensor, self.model(windows, [report] * len(windows)))
+def networks(model: nn.Module) -> list[nn.Module]:
+    """Return the members of an ensemble, or the one network."""
+    return list(model.members) if isinstance(model, Ensemble) else [model]
 
 
-def counted(
-    model: Callable[[Tensor], Tensor], step: Step, total: int
-) -> Callable[[Tensor], Tensor]:
-    """Return a model that tells `step` after each batch which share of `total` windows is done."""
-    done = 0
+def sureness(scores: Scores, multilabel: bool) -> dict[str, float]:
+    """Return how sure the answers to each question of a classification are.
 
-    def look(windows: Tensor) -> Tensor:
-        nonlocal done
-        said = model(windows)
-        done += len(windows)
-        step(min(1.0, done / total))
-        return said
-
-    return look
+    Of one class of several it is the likeliest's probability, under its name; of a multilabel each
+    class has that of its answer, yes or no.
+    """
+    if multilabel:
+        return {name: max(p, 1 - p) for name, p in scores.items()}
+    best = max(scores, key=scores.__getitem__)
+    return {best: scores[best]}
 
 
-def load_predictor(model: str | Path, device: str = "auto") -> Predictor:
+def load_predictor(
+    model: str | Path,
+    device: str = "auto",
+    *,
+    runtime: str = EAGER,
+    tta: bool = False,
+    uncertainty: bool = False,
+    max_ram: float | None = None,
+) -> Predictor:
     """Load a model by name or folder.
 
     Parameters
@@ -278,14 +355,33 @@ def load_predictor(model: str | Path, device: str = "auto") -> Predictor:
         A bundled model's name (``"hippocampus"``) or a model folder.
     device : str
         ``"auto"`` (CUDA when there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+    runtime, tta, uncertainty, max_ram
+        See `Predictor`. Where the model folder has a scan to judge runtimes by, ``"auto"`` does so
+        at once.
 
     Raises
     ------
     SpecError
         When there is no such model or device.
     """
-    network, spec = load_model(find_model(model))
-    return Predictor(network, spec, resolve_device(device))
+    folder = find_model(model)
+    network, spec = load_model(folder)
+    predictor = Predictor(
+        network,
+        spec,
+        resolve_device(device),
+        runtime=runtime,
+        tta=tta,
+        uncertainty=uncertainty,
+        max_ram=max_ram,
+        key=model_hash(folder) if runtime == AUTO else "",
+    )
+    alone = spec.text is None and len(spec.inputs) == 1
+    case = check_case(folder) if runtime == AUTO and alone else None
+    if case is not None:
+        prepared = preprocess({spec.input_names[0]: case}, spec, predictor.device)
+        predictor.execution.judge(prepared.tensor, "the model's check case")
+    return predictor
 
 
 def resolve_device(name: str) -> torch.device:

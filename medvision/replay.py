@@ -14,6 +14,7 @@ from medvision.checkpoint import model_hash
 from medvision.errors import DecodeError, SeriesError, SpecError
 from medvision.io import find_studies
 from medvision.jobs import Job
+from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.predictor import load_predictor
 from medvision.run_card import box_of, read_run_card
 from medvision.zoo import find_model
@@ -46,6 +47,8 @@ def replay(
     try:
         given, sha256 = card["model"]["given_as"], card["model"]["sha256"]
         threads, device = int(card["resolved"]["threads"]), card["resolved"]["device"]
+        runtime = card["resolved"]["runtime"].removesuffix(" eager")  # as it was called
+        tta = bool(card["resolved"].get("tta"))
         cases = {case["case_id"]: case for case in card["cases"]}
         jobs = [job_of(case) for case in cases.values()]
     except (KeyError, TypeError, ValueError) as error:
@@ -53,7 +56,13 @@ def replay(
     if model_hash(find_model(given)) != sha256:
         raise SpecError(f"Model {given!r} is not that of the run card: its SHA-256 differs.")
     torch.set_num_threads(threads)
-    predictor = load_predictor(given, device)
+    predictor = load_predictor(
+        given,
+        device,
+        runtime=runtime,
+        tta=tta,
+        uncertainty=UNCERTAINTY in card["formats"],
+    )
     outcomes = run_batch(
         jobs, predictor, out, given, card["formats"], command, show, overwrite=True
     )

@@ -20,9 +20,12 @@ from medvision.files import write_text
 from medvision.geometry import Box
 from medvision.jobs import Outcome
 from medvision.predictor import Predictor
+from medvision.runtime import device_name
 
 RUN_CARD = "run.json"
-PACKAGES = ("medvision-toolkit", "torch", "monai", "numpy", "nibabel", "pydicom", "pillow")
+PACKAGES = (
+    "medvision-toolkit", "torch", "monai", "openvino", "numpy", "nibabel", "pydicom", "pillow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def resolved_of(predictor: Predictor) -> dict[str, Any]:
     return {
         "device": str(predictor.device),
         "device_name": device_name(predictor.device),
-        "runtime": "torch eager",
-        "precision": "float32",
+        **predictor.execution.record(),
+        "tta": predictor.tta,
         "tf32": predictor.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         "threads": torch.get_num_threads(),
         "seed": None,  # prediction draws no random number
@@ -150,20 +153,6 @@ def peak_memory_mb() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes there, KiB elsewhere
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of the GPU or processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
 
 
 def package_versions() -> dict[str, str]:

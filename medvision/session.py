@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medvision import __version__
-from medvision.checkpoint import SPEC, WEIGHTS, model_hash
+from medvision.checkpoint import SPEC, model_hash, weights_hash
 from medvision.errors import OutputError
 from medvision.export import Export, outcome_of
 from medvision.files import remove_parts, sha256
 from medvision.jobs import Job, Outcome, Shard
-from medvision.outputs import choose_formats
+from medvision.outputs import WRITERS, choose_formats
 from medvision.outputs.saved import RESULTS
 from medvision.outputs.table import columns_of
+from medvision.outputs.uncertainty import SUFFIX, UNCERTAINTY
 from medvision.progress import announce
 from medvision.run_card import Facts, box_entry
+from medvision.runtime import EAGER
 from medvision.sharing import DamagedFile, remove_file
 from medvision.spec import ModelSpec
 from medvision.store import STORE, Entry, Saved, Store
@@ -95,8 +97,12 @@ def open_session(
     overwrite: bool = False,
     retry_failed: bool = False,
     shard: Shard | None = None,
+    runtime: str = EAGER,
+    tta: bool = False,
 ) -> Iterator[Session]:
     """Open a results folder for some jobs, new or with what an earlier run has left there.
+
+    `runtime` and `tta` are those that predictors were asked for: results of others do not mix.
 
     Raises
     ------
@@ -108,15 +114,18 @@ def open_session(
     twice = [name for name, n in Counter(job.case_id for job in jobs).items() if n > 1]
     if twice:
         raise OutputError(f"Several studies are called {twice[0]!r}: they need a name each.")
+    check_maps([job.case_id for job in jobs], formats)
     mine = {job.case_id: job for job in jobs if shard is None or shard.holds(job.case_id)}
     folder = find_model(model)
     digest = model_hash(folder)
     settings = {
         "medvision": __version__,
         "model": spec.name,
-        "weights": short(sha256(folder / WEIGHTS)),
+        "weights": short(weights_hash(folder)),
         "spec": short(sha256(folder / SPEC)),
         "outputs": ", ".join(formats),
+        "runtime": runtime,
+        "tta": "yes" if tta else "no",
     }
     facts = Facts(spec.name, model, digest, tuple(formats), tuple(command), time.time())
     with open_store(out, overwrite) as store:
@@ -157,6 +166,23 @@ def check_folder(out: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{out} holds the results of an earlier run without its {STORE}: name another folder, "
             "or --overwrite."
+        )
+
+
+def check_maps(names: Sequence[str], formats: Sequence[str]) -> None:
+    """Refuse studies of which one's mask would be written where another's uncertainty map is.
+
+    Raises
+    ------
+    OutputError
+    """
+    if not {UNCERTAINTY, "nifti"} <= set(formats):
+        return
+    end = SUFFIX.removesuffix(WRITERS["nifti"].suffix)
+    for name in sorted({f"{name}{end}" for name in names} & set(names)):
+        raise OutputError(
+            f"The mask of {name!r} would replace the uncertainty map of "
+            f"{name.removesuffix(end)!r}: give one of them another folder for its results."
         )
 
 

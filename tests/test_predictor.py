@@ -12,10 +12,11 @@ from torch import nn
 
 from medvision.errors import GeometryError, SpecError
 from medvision.geometry import Box, check_affine, corners, to_world
+from medvision.intensity_spec import Intensity
 from medvision.metrics import dice
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.predictor import Predictor, load_predictor
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.study import Study
 from medvision.volume import SeriesInfo, Volume
 
