@@ -20,6 +20,7 @@ from medvision.io.names import safe_name
 from medvision.jobs import jobs_of
 from medvision.outputs import WRITERS
 from medvision.outputs.saved import RESULTS, read_saved
+from medvision.review import YES
 from medvision.store import STORE
 from medvision.zoo import all_models
 
@@ -145,10 +146,11 @@ def show_state(order: Order, every: Found) -> None:
         return
     failed = sum(row["status"] == "failed" for row in rows)
     warned = sum(bool(row.get("warnings")) for row in rows)
-    done, bad, doubtful = st.columns(3)
-    done.metric("Done", len(rows) - failed)
-    bad.metric("Failed", failed)
-    doubtful.metric("With warnings", warned)
+    counts = {"Done": len(rows) - failed, "Failed": failed, "With warnings": warned}
+    if any(row.get("review") for row in rows):  # the model knows when a person should look
+        counts["To review"] = sum(row.get("review") == YES for row in rows)
+    for column, (what, count) in zip(st.columns(len(counts)), counts.items(), strict=True):
+        column.metric(what, count)
     if st.button("Look through them", disabled=not rows):
         folders = {one.folder.resolve(): shown_path(one.folder) for one in every.results}
         go("Results", folder=folders.get(order.folder.resolve(), shown_path(order.folder)))

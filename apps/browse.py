@@ -25,10 +25,11 @@ from state import go, plain
 
 from medvision import MedvisionError, StudyRef, read_study
 from medvision.render import display_window, focus_of, plane_images
+from medvision.review import YES
 from medvision.study import SeriesRef
 from medvision.tags import find_tags, read_tags
 
-STATES = ("none", "done", "with warnings", "failed")
+STATES = ("none", "done", "with warnings", "to review", "failed")
 SIDE = 220  # pixels of a thumbnail
 HEIGHT = 560  # pixels of the worklist
 
@@ -101,6 +102,9 @@ def state_of(ref: StudyRef, every: Found) -> str:
     asked = [one.prediction for one in answers() if one.ref == ref]
     if any(row["status"] == "failed" for row in rows):
         return "failed"
+    flagged = any(row.get("review") == YES for row in rows)
+    if flagged or any(one.needs_review for one in asked):
+        return "to review"
     if any(row.get("warnings") for row in rows) or any(one.warnings for one in asked):
         return "with warnings"
     return "done" if rows or asked else "none"

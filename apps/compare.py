@@ -28,7 +28,8 @@ def show() -> None:
     which, left, right = st.columns([2, 3, 3])
     ref, source = choose_scan(every, which)
     scan = study_at(ref, source).image
-    masks = overlays_of(every, ref, source, scan)
+    over = overlays_of(every, ref, source, scan)
+    masks = {title: one for title, one in over.items() if not one.heat}
     classes = {f"{one.name}: classes": one for one in answers(source) if one.prediction.scores}
     names = [*masks, *classes]
     if len(names) < 2:

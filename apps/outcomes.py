@@ -16,8 +16,11 @@ from medvision.explain import explain
 from medvision.explanation import Explanation
 from medvision.outputs import WRITERS
 from medvision.outputs.explanation import explanation_html, heat_in_words
+from medvision.outputs.page import CONFIDENCE
+from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.prediction import in_percent
 from medvision.render import heat_panels, label_color
+from medvision.review import other_warnings, review_note
 from medvision.spec import BETWEEN
 
 DICOM = {"seg": "Mask (DICOM SEG)", "sr": "Findings (DICOM SR)", "sc": "Picture (DICOM SC)"}
@@ -27,14 +30,19 @@ FILES = {
     "json": "Numbers (JSON)",
     "html": "Summary (HTML)",
     "overlay": "Picture (PNG)",
+    UNCERTAINTY: "Uncertainty (NIfTI)",
 }
+COLUMNS = 5  # of downloads, at least
+FLAG = ":material/flag:"
 
 
 def show_answer(answer: Answer) -> None:
-    """Show warnings, what the model said, downloads, and for a class why."""
+    """Show why to look, warnings, what the model said, downloads, and for a class why."""
     prediction = answer.prediction
     st.caption(plain(f"{answer.name}, {answer.seconds:.1f} s on {answer.device}"))
-    for warning in prediction.warnings:
+    if note := review_note(prediction):
+        st.error(plain(note), icon=FLAG)
+    for warning in other_warnings(prediction):
         st.warning(plain(warning))
     if prediction.scores is not None:
         show_classes(prediction)
@@ -54,6 +62,8 @@ def show_classes(prediction: Prediction) -> None:
         st.metric("Classes of 50 % or more", (prediction.predicted or "").replace(BETWEEN, ", "))
     else:
         st.metric(f"Likeliest class, {in_percent(probability)}", name)
+    if (least := prediction.least_confidence) is not None:
+        st.caption(f"Confidence {least:.2f}. {CONFIDENCE}")
     bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
     columns = {f"{what} alone": found for what, found in alone.items() if len(alone) > 1}
     st.dataframe(
@@ -83,11 +93,26 @@ def show_structures(prediction: Prediction) -> None:
                 "centroid, RAS mm": s.centroid_mm and ", ".join(f"{v:.1f}" for v in s.centroid_mm),
                 "touches the border": s.touches_border,
             }
+            | sureness(prediction, s.name)
             for s in prediction.measure()
         ],
         hide_index=True,
-        column_config={"ml": st.column_config.NumberColumn(format="%.2f")},
+        column_config=dict.fromkeys(
+            ("ml", "confidence"), st.column_config.NumberColumn(format="%.2f")
+        ),
     )
+    if prediction.confidence:
+        st.caption(CONFIDENCE)
+
+
+def sureness(prediction: Prediction, name: str) -> dict[str, object]:
+    """Return how sure the model is of a structure, and whether a person should look; as columns."""
+    if not prediction.confidence:
+        return {}
+    sure, limit = prediction.confidence.get(name), prediction.review
+    if limit is None:
+        return {"confidence": sure}
+    return {"confidence": sure, "review": sure is not None and sure < limit}
 
 
 def show_files(answer: Answer) -> None:
@@ -120,7 +145,8 @@ def show_dicom(answer: Answer) -> None:
 
 def offer(answer: Answer, files: Mapping[str, tuple[str, bytes]]) -> None:
     """Let the user download files, given as name and content by kind."""
-    for column, (kind, (name, content)) in zip(st.columns(len(FILES)), files.items(), strict=False):
+    columns = st.columns(max(COLUMNS, len(files)))
+    for column, (kind, (name, content)) in zip(columns, files.items(), strict=False):
         column.download_button(
             (FILES | DICOM)[kind],
             content,
@@ -139,6 +165,8 @@ def files_of(answer: Answer) -> dict[str, tuple[str, bytes]]:
         return files  # type: ignore[no-any-return]
     task = answer.prediction.task
     kinds = [kind for kind in FILES if kind in WRITERS and task in WRITERS[kind].tasks]
+    if answer.prediction.uncertainty is None:
+        kinds = [kind for kind in kinds if kind != UNCERTAINTY]
     with tempfile.TemporaryDirectory() as folder:
         paths = write_outputs(answer.prediction, answer.study(), folder, kinds)
         files = {kind: (paths[kind].name, paths[kind].read_bytes()) for kind in kinds}

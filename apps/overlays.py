@@ -1,4 +1,7 @@
-"""What can be laid over a scan: this visitor's answers, saved masks, DICOM SEG and RTSTRUCT."""
+"""What can be laid over a scan: this visitor's answers, saved masks, DICOM SEG and RTSTRUCT.
+
+Uncertainty maps, too.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from pathlib import Path
 import streamlit as st
 from running import Answer, answers
 from sources import ROOT, Found, Source, is_within, shown_path
-from viewer import Layer, labels_layer, mask_layer
+from viewer import Layer, heat_layer, labels_layer, mask_layer
 
 from medvision import MedvisionError, Prediction, StudyRef, Volume
-from medvision.io import read_labels
+from medvision.io import read_labels, read_volume
 from medvision.io.nifti import is_nifti
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A label map that can be laid over a scan.
+    """A label map, or a map of values from 0 to 1, that can be laid over a scan.
 
     Parameters
     ----------
@@ -30,12 +33,15 @@ class Overlay:
         Returns its labels; those of an answer lie on the grid of the model's first input.
     answer : Answer, optional
         Where it is one.
+    heat : bool
+        Whether it is a map of values.
     """
 
     title: str
     key: object
     read: Callable[[], Volume]
     answer: Answer | None = None
+    heat: bool = False
 
     @property
     def prediction(self) -> Prediction | None:
@@ -46,6 +52,8 @@ class Overlay:
         """Return what the viewer draws."""
         if self.prediction is not None:
             return mask_layer(self.prediction, self.key)
+        if self.heat:
+            return heat_layer(self.read(), "Uncertainty", self.key)
         labels = self.read()
         colors = {one.value: one.color for one in labels.info.labels if one.color is not None}
         return labels_layer(labels, names_in(labels), self.title, self.key, colors=colors)
@@ -63,6 +71,9 @@ def overlays_of(found: Found, ref: StudyRef, source: Source, scan: Volume) -> di
         if one.prediction.mask is not None:
             mask = one.prediction.mask
             every.append(Overlay(f"Mask of {one.name}", one.id, partial(same, mask), one))
+        if one.prediction.uncertainty is not None:
+            doubt = partial(same, one.prediction.uncertainty)
+            every.append(Overlay(f"Uncertainty of {one.name}", (one.id, "doubt"), doubt, heat=True))
     for series in ref.series:
         if series.role == "labels" and not series.problem:
             words = f"{series.modality} {series.label} {series.description}".strip()
@@ -71,6 +82,11 @@ def overlays_of(found: Found, ref: StudyRef, source: Source, scan: Volume) -> di
         path = result.mask_of(row)
         if path and is_within(path, ROOT):
             every.append(saved(shown_path(path), path, scan, source))
+        path = result.uncertainty_of(row)
+        if path and is_within(path, ROOT):
+            stamp = path.stat().st_mtime
+            read = partial(values_at, path, stamp)
+            every.append(Overlay(shown_path(path), (str(path), stamp, source), read, heat=True))
     for other in found.studies:
         for series in other.series:
             file = series.files[0] if series.files else Path()
@@ -104,6 +120,12 @@ def labels_at(path: Path, stamp: float, source: Source, _scan: Volume) -> Volume
     if labels.info.channels == "segment":
         raise MedvisionError(f"{path.name} holds segments that overlap: none is shown.")
     return labels
+
+
+@st.cache_resource(show_spinner="Reading the map …", max_entries=6)
+def values_at(path: Path, stamp: float) -> Volume:
+    """Read a map of values, on its own grid."""
+    return read_volume(path)
 
 
 def choose_overlays(every: dict[str, Overlay], fresh: Answer | None) -> list[Overlay]:

@@ -9,11 +9,14 @@ import streamlit as st
 from sources import ROOT, Found, found, is_within, shown_path
 from state import go, plain
 
+from medvision.outputs.batch_studies import to_review
 from medvision.outputs.saved import ML, PROBABILITY, Saved
+from medvision.review import YES
 from medvision.study import StudyRef
 
 BINS = 20
-SHOWN = ("case_id", "status", "predicted", "warnings", "touches_border")
+FIRST = ("case_id", "status", "predicted")
+LAST = ("warnings", "touches_border")
 
 
 def show() -> None:
@@ -33,9 +36,10 @@ def show() -> None:
     failed = [row for row in result.rows if row["status"] == "failed"]
     warned = [row for row in result.rows if row.get("warnings")]
     model = plain(result.model) or "Unknown model"
-    about.caption(
-        f"{model}: {len(result.rows)} studies, {len(failed)} failed, {len(warned)} with warnings."
-    )
+    words = f"{len(result.rows)} studies, {len(failed)} failed, {len(warned)} with warnings"
+    if any(row.get("review") for row in result.rows):
+        words += f", {sum(row.get('review') == YES for row in result.rows)} to review"
+    about.caption(f"{model}: {words}.")
     show_table(result, every)
     if failed:
         with st.expander(f"Failures ({len(failed)})", expanded=True):
@@ -48,7 +52,8 @@ def show() -> None:
 
 def show_table(result: Saved, every: Found) -> None:
     """Show a row a study; the one that is chosen can be looked at, its mask over it."""
-    rows = [table_row(row, result) for row in result.rows]
+    places = chosen_rows(result)
+    rows = [table_row(result.rows[at], result) for at in places]
     event = st.dataframe(
         rows,
         hide_index=True,
@@ -56,20 +61,33 @@ def show_table(result: Saved, every: Found) -> None:
         selection_mode="single-row",
         height=min(420, 38 + 35 * len(rows)),
         column_config=formats_of(result),
-        key=f"rows of {result.folder}",
+        key=f"{len(rows)} rows of {result.folder}",
     )
     picked = event["selection"]["rows"]
     if not picked:
         st.caption("Choose a row to look at the scan with its result.")
         return
-    row = result.rows[picked[0]]
-    ref = result.studies_of(every.studies)[picked[0]]
+    row = result.rows[places[picked[0]]]
+    ref = result.studies_of(every.studies)[places[picked[0]]]
     if ref is None:
         st.warning(plain(f"The scan of {row['case_id']} is not below the folder of the app."))
         return
     look, _ = st.columns([1, 3])
     if look.button(f"Look at {row['case_id']}", type="primary", width="stretch"):
         open_row(row, ref, result)
+
+
+def chosen_rows(result: Saved) -> list[int]:
+    """Let the user look at those to review alone; returns which rows are shown."""
+    every = list(range(len(result.rows)))
+    flagged = to_review(result.rows)
+    if not flagged:
+        return every
+    alone = st.toggle(
+        f"Only those to review ({len(flagged)}), the least sure first",
+        key=f"review of {result.folder}",
+    )
+    return flagged if alone else every
 
 
 def open_row(row: Mapping[str, str], ref: StudyRef, result: Saved) -> None:
@@ -81,13 +99,17 @@ def open_row(row: Mapping[str, str], ref: StudyRef, result: Saved) -> None:
 
 def table_row(row: Mapping[str, str], result: Saved) -> dict[str, Any]:
     """Return a row with numbers as numbers."""
-    shown: dict[str, Any] = {name: row[name] for name in SHOWN[:3] if name in row}
+    shown: dict[str, Any] = {name: row[name] for name in FIRST if name in row}
+    if any(r.get("confidence") for r in result.rows):
+        shown["confidence"] = number(row.get("confidence", ""))
+    if any(r.get("review") for r in result.rows):
+        shown["review"] = row.get("review") == YES
     for name in result.class_names:
         for end in (ML, PROBABILITY):
             if f"{name}{end}" in row:
                 what = f"{name}, ml" if end == ML else name
                 shown[what] = number(row[f"{name}{end}"])
-    shown |= {name: row[name] for name in SHOWN[3:] if any(r.get(name) for r in result.rows)}
+    shown |= {name: row[name] for name in LAST if any(r.get(name) for r in result.rows)}
     if "seconds" in row:
         shown["seconds"] = number(row["seconds"])
     return shown
@@ -108,11 +130,11 @@ def number(text: str) -> float | None:
 
 def formats_of(result: Saved) -> dict[str, Any]:
     """Return how the columns are shown."""
+    two = st.column_config.NumberColumn(format="%.2f")
     if result.task == "classification":
         bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
-        return dict.fromkeys(result.class_names, bar)
-    two = st.column_config.NumberColumn(format="%.2f")
-    return {f"{name}, ml": two for name in result.class_names}
+        return dict.fromkeys(result.class_names, bar) | {"confidence": two}
+    return {f"{name}, ml": two for name in result.class_names} | {"confidence": two}
 
 
 def show_distributions(result: Saved) -> None:

@@ -88,8 +88,11 @@ def warm() -> None:
 
 @lru_cache(maxsize=3)
 def predictor_for(model: Path, stamp: float) -> Predictor:
-    """Load the model in a folder once for all visitors, and anew when it changed."""
-    return load_predictor(model)
+    """Load the model in a folder once for all visitors, and anew when it changed.
+
+    What it segments comes with a map of where it is unsure.
+    """
+    return load_predictor(model, uncertainty=True)
 
 
 @lru_cache(maxsize=64)

@@ -165,10 +165,12 @@ def show_scan(
         drawable=image.info.spacing_known and question is not None,
     )
     if seen is None:
-        masks = [one.read() for one in overlays]
+        masks = [one.read() for one in overlays if not one.heat]
         fitting = [mask for mask in masks if same_grid(mask, image)]
         if len(fitting) < len(masks):
             st.info("A mask on another grid is not shown: it needs a browser with WebGL 2.")
+        if len(masks) < len(overlays):
+            st.info("An uncertainty map is not shown: it needs a browser with WebGL 2.")
         own = answer is not None and not answer.question.series
         prediction = answer.prediction if answer and own else None
         show_slices(image, source, fitting[-1] if fitting else None, prediction)

@@ -25,11 +25,16 @@ from medvision.plan_file import PLAN, Plan, read_plan, write_plan
 from medvision.plan_text import plan_text
 from medvision.processes import first_process
 from medvision.report import DEFAULT_SECTIONS
-from medvision.scores import Score, score_table, write_scores
+from medvision.review import limit_in_words, limit_of
+from medvision.scores import Score, least_confidences, read_scores, score_table, write_scores
 from medvision.spec import ModelSpec, Task
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
 
 ENSEMBLE = "ensemble"
+SURE = (
+    " Each case was judged by one network; an average of several is sure in another way, so that "
+    "more or fewer than 5 % of the ensemble's results may be flagged."
+)
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,9 @@ def keep_plan(what: Plan, out: Path) -> None:
 def join_folds(out: Path, folds: int) -> Path:
     """Make one model of the networks of all folds: their probabilities are averaged.
 
+    The confidence below which its results are to be reviewed comes from all cases, each judged by
+    the network that was not trained on it.
+
     Raises
     ------
     CasesError
@@ -227,12 +235,18 @@ def join_folds(out: Path, folds: int) -> Path:
     if missing:
         raise CasesError(f"These folds are not trained yet: {', '.join(missing)}.")
     spec = load_spec(models[0])
+    tables = [model.parent / METRICS for model in models]
+    scores = [score for path in tables if path.is_file() for score in read_scores(path)]
+    sure, cases = least_confidences(scores), len({score.case_id for score in scores})
     card = (
         f"# {spec.name}: ensemble of {folds} folds\n\nResearch use only, not a medical device.\n\n"
         f"Averages the probabilities of the {folds} networks of a cross-validation. Every case was "
         "trained on by all but one of them, so that none tells how good the ensemble is; the "
-        "folds' own cards say how good each network is on the cases it did not see.\n"
+        "folds' own cards say how good each network is on the cases it did not see.\n\n"
+        f"## Review\n\n{limit_in_words(sure, cases, 'held-out cases of all folds')}{SURE}\n"
     )
+    limit = limit_of(sure)
+    spec = spec if limit is None else replace(spec, review=limit)
     return save_ensemble(out / ENSEMBLE, spec, [load_file(m / WEIGHTS) for m in models], card)
 
 

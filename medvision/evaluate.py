@@ -17,6 +17,8 @@ from medvision.spec import names_of
 def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> list[Score]:
     """Predict every case, and hold it against its mask (on the reference's own grid) or label.
 
+    Each score also has the model's own confidence.
+
     Raises
     ------
     CasesError
@@ -37,17 +39,19 @@ def evaluate(predictor: Predictor, cases: Sequence[Case], show: bool = True) -> 
 
 def score_class(predictor: Predictor, case: Case) -> list[Score]:
     """Classify one case."""
-    found = predictor.predict(read_images(case, predictor.spec)).scores
+    said = predictor.predict(read_images(case, predictor.spec))
+    found, sure = said.scores, said.least_confidence
     assert found is not None  # what a classification has
     if predictor.spec.multilabel:
-        return [LabelScore(case.case_id, names_of(case.label), found)]
-    return [ClassScore(case.case_id, case.label, found)]
+        return [LabelScore(case.case_id, names_of(case.label), found, sure)]
+    return [ClassScore(case.case_id, case.label, found, sure)]
 
 
 def score_masks(predictor: Predictor, case: Case) -> list[Score]:
     """Segment one case, and measure how each structure agrees."""
     study, truth = read_case(case, predictor.spec)
-    found = predictor.predict(study).mask
+    said = predictor.predict(study)
+    found = said.mask
     assert found is not None  # what a segmentation has
     ml = voxel_mm3(found.affine) / 1000.0
     scores: list[Score] = []
@@ -61,6 +65,7 @@ def score_masks(predictor: Predictor, case: Case) -> list[Score]:
                 hd95_mm(mine, yours, found.spacing),
                 truth_ml=float(yours.sum() * ml),
                 error_ml=float((mine.sum() - yours.sum()) * ml),
+                confidence=said.confidence.get(name),
             )
         )
     return scores

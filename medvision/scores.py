@@ -29,6 +29,7 @@ class MaskScore:
     hd95_mm: float  # NaN when the structure is absent on either side
     truth_ml: float
     error_ml: float  # found minus truth
+    confidence: float | None = None  # of the model in the structure; None where it found none
 
     def row(self) -> dict[str, Any]:
         """Return what a CSV holds."""
@@ -42,6 +43,7 @@ class ClassScore:
     case_id: str
     truth: str
     scores: Mapping[str, float]  # class → probability
+    confidence: float | None = None  # of the model in its answer
 
     @property
     def predicted(self) -> str:
@@ -56,6 +58,7 @@ class ClassScore:
             "truth": self.truth,
             "predicted": self.predicted,
             **shares,
+            "confidence": self.confidence,
         }
 
 
@@ -66,6 +69,7 @@ class LabelScore:
     case_id: str
     truths: tuple[str, ...]
     scores: Mapping[str, float]  # class → probability; they do not sum to 1
+    confidence: float | None = None  # of the model in the class that it is least sure of
 
     def row(self) -> dict[str, Any]:
         """Return what a CSV holds; the column ``truths`` tells it from a `ClassScore`."""
@@ -75,6 +79,7 @@ class LabelScore:
             "truths": label_of(self.truths),
             "predicted": label_of(found_in(self.scores)),
             **shares,
+            "confidence": self.confidence,
         }
 
 
@@ -95,7 +100,10 @@ def write_scores(scores: Sequence[Score], path: Path) -> Path:
         for row in rows:
             digits = 4 if "structure" in row else 6
             writer.writerow(
-                {k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()}
+                {
+                    k: round(v, 6 if k == "confidence" else digits) if isinstance(v, float) else v
+                    for k, v in row.items()
+                }
             )
     return path
 
@@ -108,14 +116,28 @@ def read_scores(path: Path) -> list[Score]:
 
 def score_of(row: Mapping[str, str]) -> Score:
     """Return the score that a row of a CSV holds."""
+    said = row.get("confidence", "")  # earlier tables have no such column
+    sure = float(said) if said else None
     if "structure" in row:
-        numbers = {f.name: float(row[f.name]) for f in fields(MaskScore)[2:]}
-        return MaskScore(row["case_id"], row["structure"], **numbers)
+        numbers = {f.name: float(row[f.name]) for f in fields(MaskScore)[2:-1]}
+        return MaskScore(row["case_id"], row["structure"], **numbers, confidence=sure)
     end = "_probability"
     shares = {k.removesuffix(end): float(v) for k, v in row.items() if k.endswith(end)}
     if "truths" in row:
-        return LabelScore(row["case_id"], names_of(row["truths"]), shares)
-    return ClassScore(row["case_id"], row["truth"], shares)
+        return LabelScore(row["case_id"], names_of(row["truths"]), shares, sure)
+    return ClassScore(row["case_id"], row["truth"], shares, sure)
+
+
+def least_confidences(scores: Sequence[Score]) -> list[float]:
+    """Return how sure a model was of each case, by what it was least sure of.
+
+    As `Prediction.least_confidence`; cases in which nothing was found have none.
+    """
+    least: dict[str, float] = {}
+    for score in scores:
+        if score.confidence is not None:
+            least[score.case_id] = min(score.confidence, least.get(score.case_id, 1.0))
+    return list(least.values())
 
 
 def figures(scores: Sequence[Score]) -> dict[str, float]:

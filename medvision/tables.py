@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from medvision.prediction import in_percent
+from medvision.review import YES
 from medvision.spec import BETWEEN
 
 if TYPE_CHECKING:
@@ -61,17 +62,16 @@ def print_outcomes(
             escape(row["case_id"]),
             *(findings_of(row) if task == "classification" else volumes_of(row, class_names)),
             f"{row['seconds']:.1f}",
-            "[red]failed[/]"
-            if outcome.failed
-            else "[yellow]ok, but see below[/]"
-            if row["warnings"]
-            else "ok",
+            status_of(outcome),
         )
     console.print(table)
     print_notes(outcomes, console)
     failed = sum(outcome.failed for outcome in outcomes)
     warned = sum(bool(outcome.row["warnings"]) for outcome in outcomes)
-    done = f"{len(outcomes) - failed} done" + (f" ({warned} with warnings)" if warned else "")
+    flagged = sum(outcome.row.get("review") == YES for outcome in outcomes)
+    counts = {"with warnings": warned, "to review": flagged}
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    done = f"{len(outcomes) - failed} done" + (f" ({told})" if told else "")
     earlier = sum(outcome.earlier for outcome in outcomes)
     before = f", {earlier} of them in an earlier run" if earlier else ""
     console.print(
@@ -81,6 +81,15 @@ def print_outcomes(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def status_of(outcome: Outcome) -> str:
+    """Return what became of a study, in color."""
+    if outcome.failed:
+        return "[red]failed[/]"
+    if outcome.row.get("review") == YES:
+        return "[magenta]to review[/]"
+    return "[yellow]ok, but see below[/]" if outcome.row["warnings"] else "ok"
 
 
 def volumes_of(row: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from medvision.processes import (
     stop_on_interrupt,
 )
 from medvision.progress import track
-from medvision.scores import Score, figures, write_scores
+from medvision.review import limit_of
+from medvision.scores import Score, figures, least_confidences, write_scores
 from medvision.spec import ModelSpec
 from medvision.train_card import training_card
 from medvision.train_config import TrainConfig
@@ -68,6 +69,9 @@ def train(
 
     Leaves in `out`: ``model/``, ``metrics.csv``, ``log.csv``, ``checkpoint.pt`` and TensorBoard
     files. Started by torchrun, the processes share each batch and the validation cases.
+
+    How sure the model is of its validation cases tells below which confidence its results are to
+    be reviewed (`medvision.review.limit_of`); the model's spec says so.
 
     Parameters
     ----------
@@ -121,7 +125,9 @@ def train(
         if scores:
             write_scores(scores, out / METRICS)
         card = training_card(state, cases, val_cases, scores, notes)
-        save_model(out / MODEL, spec, state.weights(), card)
+        limit = limit_of(least_confidences(scores))
+        told = spec if limit is None else replace(spec, review=limit)
+        save_model(out / MODEL, told, state.weights(), card)
     fabric.barrier()
     return Run(out / MODEL, scores)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from medvision.dataset import Case
-from medvision.scores import Score, score_table
+from medvision.review import limit_in_words
+from medvision.scores import Score, least_confidences, score_table
 from medvision.text_spec import TextSpec
 from medvision.train_state import TrainState
 
@@ -42,7 +43,8 @@ def training_card(
         )
         result = (
             f"On {len(val_cases)} validation cases, none of whose groups were trained on.{chosen}"
-            f"\n\n{score_table(scores)}\n"
+            f"\n\n{score_table(scores)}\n\n## Review\n\n"
+            f"{limit_in_words(least_confidences(scores), len(val_cases))}\n"
         )
     begun = f"Begun with {state.begun}\n\n" if state.begun else ""
     settings = ", ".join(f"{key} {value}" for key, value in asdict(config).items())

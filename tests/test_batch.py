@@ -46,7 +46,7 @@ def test_every_picture_is_a_row_with_probabilities(pictures, model, tmp_path):
     with (out / "results.csv").open(newline="") as file:
         rows = {row["case_id"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"black", "gray", "large", "empty", "scan"}
-    assert list(rows["gray"])[6:] == ["predicted", "dark_probability", "bright_probability"]
+    assert list(rows["gray"])[8:] == ["predicted", "dark_probability", "bright_probability"]
     for name, value in (("black", 10), ("gray", 140), ("large", 200), ("scan", 90)):
         assert rows[name]["predicted"] == (BRIGHT if value > 127 else DARK)
         found = float(rows[name]["bright_probability"])

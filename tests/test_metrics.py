@@ -21,6 +21,7 @@ from medvision.scores import (
     MaskScore,
     class_table,
     figures,
+    least_confidences,
     read_scores,
     score_table,
     write_scores,
@@ -52,11 +53,12 @@ def test_surface_distance_is_in_mm():
 def test_scores_survive_their_file(tmp_path):
     scores = [
         MaskScore("x", "a", 0.9, float("nan"), 1.25, -0.1),
-        MaskScore("y", "a", 0.8, 2.0, 2.0, 0.3),
+        MaskScore("y", "a", 0.8, 2.0, 2.0, 0.3, confidence=0.912345),
     ]
     again = read_scores(write_scores(scores, tmp_path / "s.csv"))
     assert again[1] == scores[1]
     assert math.isnan(again[0].hd95_mm)
+    assert again[0].confidence is None
     assert "| a | 2 | 0.8500 ± 0.0500 | 2.00 | +0.100 | 0.200 |" in score_table(scores)
 
 
@@ -117,7 +119,9 @@ def test_class_scores_survive_their_file(tmp_path):
     path = write_scores(scores, tmp_path / "s.csv")
     assert read_scores(path) == scores
     first = path.read_text().splitlines()
-    assert first[0] == "case_id,truth,predicted,a_probability,b_probability,c_probability"
+    assert first[0] == (
+        "case_id,truth,predicted,a_probability,b_probability,c_probability,confidence"
+    )
     assert first[2].startswith("x1,c,b,")
 
 
@@ -166,3 +170,23 @@ def test_figures_that_are_not_defined_are_nan():
     assert math.isnan(brier(np.zeros(0, int), none))
     assert math.isnan(ece(np.zeros(0, int), none))
     assert math.isnan(auprc(np.zeros(3, int), np.full((3, 2), 0.5)))
+
+
+def test_a_table_of_an_earlier_version_has_no_confidence(tmp_path):
+    head = "case_id,structure,dice,hd95_mm,truth_ml,error_ml"
+    (tmp_path / "s.csv").write_text(f"{head}\nx,a,0.9,nan,1.25,-0.1\n")
+    assert read_scores(tmp_path / "s.csv")[0].confidence is None
+    (tmp_path / "c.csv").write_text("case_id,truth,predicted,a_probability\nx,a,a,0.9\n")
+    assert read_scores(tmp_path / "c.csv") == [ClassScore("x", "a", {"a": 0.9})]
+
+
+def test_a_case_is_as_sure_as_its_least_sure_structure():
+    scores = [
+        MaskScore("x", "a", 0.9, 1, 1, 0, 0.9),
+        MaskScore("x", "b", 0.9, 1, 1, 0, 0.7),
+        MaskScore("y", "a", 0.9, 1, 1, 0, 0.8),
+        MaskScore("y", "b", 1, float("nan"), 0, 0),  # neither there nor found
+        MaskScore("z", "a", 0, float("nan"), 1, -1),
+    ]
+    assert least_confidences(scores) == [0.7, 0.8]
+    assert least_confidences([ClassScore("x", "a", {"a": 0.9}, 0.9)]) == [0.9]

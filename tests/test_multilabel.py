@@ -204,8 +204,8 @@ def test_scores_are_written_and_read(tmp_path):
     ]
     path = write_scores(scores, tmp_path / "metrics.csv")
     lines = path.read_text().splitlines()
-    assert lines[0] == "case_id,truths,predicted,A_probability,B_probability"
-    assert lines[1:] == ["a,A|B,A|B,0.9,0.6", "b,none,B,0.2,0.7", "c,A,none,0.4,0.1"]
+    assert lines[0] == "case_id,truths,predicted,A_probability,B_probability,confidence"
+    assert lines[1:] == ["a,A|B,A|B,0.9,0.6,", "b,none,B,0.2,0.7,", "c,A,none,0.4,0.1,"]
     assert read_scores(path) == scores
     found = figures(scores)
     assert (found["auc/A"], found["auc/B"], found["auc"]) == (1.0, 0.5, 0.75)

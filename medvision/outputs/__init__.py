@@ -16,6 +16,7 @@ from medvision.outputs.sc import save_sc
 from medvision.outputs.seg import save_labelmap, save_seg
 from medvision.outputs.sr import save_sr
 from medvision.outputs.summary import save_summary
+from medvision.outputs.uncertainty import SUFFIX, UNCERTAINTY, save_uncertainty
 from medvision.prediction import Prediction
 from medvision.spec import TASKS, Task
 from medvision.study import Study
@@ -66,6 +67,7 @@ WRITERS: Mapping[str, Writer] = {
     "seg-labelmap": Writer("_labelmap.dcm", save_labelmap, ("segmentation",), usual=False),
     "sr": Writer("_sr.dcm", save_sr, usual=False),  # after seg, to which it refers
     "sc": Writer("_sc.dcm", save_sc, usual=False),
+    UNCERTAINTY: Writer(SUFFIX, save_uncertainty, ("segmentation",), usual=False),
 }
 
 
@@ -86,7 +88,8 @@ def write_outputs(
     formats : sequence of str
         Keys of `WRITERS`: ``"nifti"`` (of a segmentation), ``"json"``, ``"overlay"``; ``"csv"``,
         ``"html"`` and those of DICOM only when asked for: ``"seg"``, ``"seg-labelmap"`` (of a
-        segmentation), ``"sr"``, ``"sc"``. None given, the usual ones that fit the result.
+        segmentation), ``"sr"``, ``"sc"``; and ``"uncertainty"``, of a segmentation that has the
+        map. None given, the usual ones that fit the result.
 
     Returns
     -------

@@ -5,30 +5,23 @@ Knows nothing of models. The same folder always gives the same page.
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from medvision.files import write_text
 from medvision.io.walk import RESULTS_MARK
+from medvision.outputs.batch_studies import as_float, in_studies, number, studies_html
 from medvision.outputs.charts import histogram
-from medvision.outputs.page import RESEARCH, page_html, picture, shown
-from medvision.outputs.saved import ML, PROBABILITY, RESULTS, Saved, card_of, read_saved
-from medvision.prediction import in_percent
+from medvision.outputs.page import CONFIDENCE, RESEARCH, page_html, shown
+from medvision.outputs.saved import RESULTS, Saved, card_of, read_saved
 from medvision.render.ink import label_color
-from medvision.spec import BETWEEN
+from medvision.review import YES
 
 REPORT = "report.html"
-THUMB = 160  # pixels, the longer side
-FEW = 200  # studies that all have a picture; of more, the first and those with warnings
-FIRST = 100
-PICTURE_BYTES, ROW_BYTES = 6_000_000, 2_500_000  # at most, on a page
-MOST_COLUMNS, MOST_CHARTS, MOST_REASONS, MOST_NAMES = 12, 60, 40, 60
+MOST_CHARTS, MOST_REASONS, MOST_NAMES = 60, 40, 60
 TRIES = 3
 PLAIN = "#4b5b70"
 STYLE = """h1 { font-size: 1.5rem; }
@@ -102,6 +95,8 @@ def batch_html(saved: Saved, card: Mapping[str, Any]) -> str:
     model = saved.model or fact(card, "model", "name")
     title = f"{model or 'A model'} on {in_studies(len(saved.rows))}"
     counts = {"done": len(done), "failed": len(failed), "with warnings": warned}
+    if any(row.get("review") for row in done):  # the model knows when a person should look
+        counts["to review"] = sum(row.get("review") == YES for row in done)
     unfinished = (
         '<p class="caution">This run has not ended: the page holds what was done so far.</p>'
         if card.get("status") == "unfinished"
@@ -113,6 +108,7 @@ def batch_html(saved: Saved, card: Mapping[str, Any]) -> str:
 {unfinished}
 {failures_html(failed)}
 {distributions_html(saved, done)}
+{confidence_html(done)}
 <h2>Run</h2>
 {settings_html(model, card)}
 <h2>Studies</h2>
@@ -128,11 +124,6 @@ def by_status(
     for row in rows:
         split[row["status"] == "failed"].append(row)
     return split
-
-
-def in_studies(count: int) -> str:
-    """Return a number of studies in words."""
-    return "1 study" if count == 1 else f"{count} studies"
 
 
 def failures_html(failed: Sequence[Mapping[str, str]]) -> str:
@@ -194,18 +185,17 @@ def distributions_html(saved: Saved, done: Sequence[Mapping[str, str]]) -> str:
     return f'<h2>{what}</h2><div class="charts">{"".join(charts)}</div>{more}'
 
 
-def number(row: Mapping[str, str], name: str, volumes: bool) -> float | None:
-    """Return the volume in ml, or the probability, of a class; None where there is none."""
-    return as_float(row.get(f"{name}{ML if volumes else PROBABILITY}", ""))
-
-
-def as_float(text: str) -> float | None:
-    """Return a number of the table; None when it is none, or not finite."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+def confidence_html(done: Sequence[Mapping[str, str]]) -> str:
+    """Return a histogram of how sure the model is of each study, by what it is least sure of."""
+    values = [c for row in done if (c := as_float(row.get("confidence", ""))) is not None]
+    if not values:
+        return ""
+    flagged = sum(row.get("review") == YES for row in done)
+    remark = f"; {flagged} to review" if any(row.get("review") for row in done) else ""
+    if unknown := len(done) - len(values):
+        remark += f"; {in_studies(unknown)} without a number"
+    chart = histogram("Least sure of a study", values, "", PLAIN, remark=remark)
+    return f'<h2>Confidence</h2><div class="charts">{chart}</div><p class="small">{CONFIDENCE}</p>'
 
 
 def settings_html(model: str, card: Mapping[str, Any]) -> str:
@@ -238,97 +228,3 @@ def fact(card: Mapping[str, Any], part: str, name: str) -> str:
     found = card.get(part)
     value = found.get(name) if isinstance(found, Mapping) else None
     return "" if value is None else str(value)
-
-
-def studies_html(saved: Saved, card: Mapping[str, Any]) -> str:
-    """Return the table of the studies, and in words what it leaves out."""
-    volumes = saved.task == "segmentation"
-    names = saved.class_names[:MOST_COLUMNS]
-    heads = [f"{name}, ml" if volumes else name for name in names] + ["seconds"]
-    head = "<tr><th></th><th>study</th>" + ("" if volumes else "<th>predicted</th>")
-    head += "".join(f'<th class="number">{shown(one)}</th>' for one in heads)
-    thumbs, left_out = thumbnails(saved, card)
-    rows: list[str] = []
-    room = ROW_BYTES
-    for at, row in enumerate(saved.rows):
-        text = study_row(row, names, volumes)
-        room -= len(text.encode(errors="replace"))
-        if room < 0:
-            break
-        rows.append(f'<tr><td class="thumb">{thumbs.get(at, "")}</td>{text}</tr>')
-    notes = [left_out] if left_out else []
-    if len(rows) < len(saved.rows):
-        notes.append(f"The first {len(rows)} of {in_studies(len(saved.rows))} are listed.")
-    if len(names) < len(saved.class_names):
-        what = "structures" if volumes else "classes"
-        notes.append(f"The first {len(names)} of {len(saved.class_names)} {what} are shown.")
-    notes.append(f"{RESULTS} has everything that is listed here, and more.")
-    return (
-        f'<p class="small">{" ".join(notes)}</p>'
-        f'<div class="wide"><table class="studies">{head}</tr>{"".join(rows)}</table></div>'
-    )
-
-
-def study_row(row: Mapping[str, str], names: Sequence[str], volumes: bool) -> str:
-    """Return the cells of a study, but that of its picture."""
-    said = [f"<b>{shown(row['case_id'])}</b>", f'<span class="small">{shown(row["source"])}</span>']
-    if row["status"] == "failed":
-        reason = shown(row.get("reason", ""))
-        said.append(f'<span class="bad">failed</span> <span class="small">{reason}</span>')
-    if row.get("warnings"):
-        said.append(f'<span class="caution small">{shown(row["warnings"])}</span>')
-    if row.get("touches_border"):
-        where = shown(row["touches_border"])
-        said.append(f'<span class="small">reaches the edge of what was shown: {where}</span>')
-    cells = [f'<td class="study">{"<br>".join(said)}</td>']
-    if not volumes:
-        cells.append(f"<td>{shown(row.get('predicted', '').replace(BETWEEN, ', '))}</td>")
-    for name in names:
-        value = number(row, name, volumes)
-        words = "" if value is None else f"{value:.2f}" if volumes else shown(in_percent(value))
-        cells.append(f'<td class="number">{words}</td>')
-    seconds = as_float(row.get("seconds", ""))
-    cells.append(f'<td class="number">{"" if seconds is None else f"{seconds:.1f}"}</td>')
-    return "".join(cells)
-
-
-def thumbnails(saved: Saved, card: Mapping[str, Any]) -> tuple[dict[int, str], str]:
-    """Return small pictures by their row, and in words which studies have none though they could.
-
-    Of many studies, those with warnings come first, for they are to be looked at.
-    """
-    formats = card.get("formats")
-    if isinstance(formats, list) and "overlay" not in formats:
-        return {}, ""  # a picture there would be of an earlier run
-    rows = saved.rows
-    warned = [at for at, row in enumerate(rows) if row.get("warnings")]
-    chosen: Iterable[int] = range(len(rows))
-    words = ""
-    if len(rows) > FEW:
-        chosen = dict.fromkeys([*warned, *range(FIRST)])
-        words = f"Pictures are shown of the first {FIRST} studies and of those with warnings"
-    found: dict[int, str] = {}
-    room = PICTURE_BYTES
-    for at in chosen:
-        image = thumbnail(saved.folder, rows[at])
-        room -= len(image)
-        if room < 0:
-            words = words or "Pictures are shown"
-            return found, f"{words}, as far as the page has room."
-        if image:
-            found[at] = image
-    return found, f"{words}." if words and found else ""
-
-
-def thumbnail(folder: Path, row: Mapping[str, str]) -> str:
-    """Return the overlay of a study, small; empty when there is none that can be read."""
-    path = folder / f"{Path(row['case_id']).name}.png"
-    if row["status"] == "failed" or not path.is_file():
-        return ""
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return ""
-    image.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    return picture(image, f"The scan and what was found in {row['case_id']}", "JPEG")

@@ -17,7 +17,7 @@ CODES = {"scanner": 1, "aligned": 2, "talairach": 3, "mni": 4}  # NIfTI-1 xform 
 LEVEL = 6  # of gzip
 
 
-def save_nifti(volume: Volume, path: str | Path) -> Path:
+def save_nifti(volume: Volume, path: str | Path, *, step: float | None = None) -> Path:
     """Write a Volume; the same Volume always gives the same bytes.
 
     The affine goes into the sform as float32, and into the qform where a qform can hold it (no
@@ -28,6 +28,9 @@ def save_nifti(volume: Volume, path: str | Path) -> Path:
     volume : Volume
     path : str or Path
         Ends in ``.nii`` or ``.nii.gz``.
+    step : float, optional
+        What a voxel of 1 stands for (``scl_slope``), which readers multiply by: 1/255 lets bytes
+        hold 0 to 1.
 
     Returns
     -------
@@ -48,6 +51,8 @@ def save_nifti(volume: Volume, path: str | Path) -> Path:
     code = CODES.get(volume.info.space, 2)
     image = nib.Nifti1Image(array, volume.affine)
     image.header.set_xyzt_units("mm", "unknown")
+    if step is not None:
+        image.header.set_slope_inter(step, 0.0)
     image.set_sform(volume.affine, code)
     image.set_qform(volume.affine, code if is_rigid(volume) else 0)
     data = image.to_bytes()

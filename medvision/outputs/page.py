@@ -16,6 +16,9 @@ from PIL import Image
 from medvision.prediction import in_percent
 
 RESEARCH = "Research use only, not a medical device."
+CONFIDENCE = (
+    "Confidence is how sure the model itself is, from 0 to 1; a model can be sure and wrong."
+)
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -37,6 +40,10 @@ th, .small {{ color: #555; font-size: 0.85rem; }}
 .track i {{ display: block; height: 100%; background: #4b5b70; }}
 .spoken td {{ font-weight: 600; }}
 .caution {{ background: #fff4d6; padding: 0.2rem 0.6rem; margin: 0.2rem 0; }}
+.review {{ background: #fdeae7; border-left: 4px solid #a11212; padding: 0.35rem 0.7rem;
+ margin: 0.4rem 0; font-weight: 600; }}
+.badge {{ background: #a11212; color: #fff; border-radius: 3px; padding: 0.05rem 0.4rem;
+ font-size: 0.85rem; font-weight: 600; }}
 {style}</style>
 </head>
 <body>
@@ -80,6 +87,11 @@ def picture(image: Image.Image, words: str, kind: str = "PNG") -> str:
 def cautions(warnings: Sequence[str]) -> str:
     """Return warnings, a line each."""
     return "\n".join(f'<p class="caution">{shown(one)}</p>' for one in warnings)
+
+
+def review_html(words: str) -> str:
+    """Return why a person should look at a result; nothing where there is nothing to say."""
+    return f'<p class="review">{shown(words)}</p>' if words else ""
 
 
 def bar(share: float) -> str:

@@ -9,13 +9,14 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medvision.errors import DecodeError
 from medvision.io.walk import RESULTS_MARK
 from medvision.outputs.table import FORMULA_STARTS
+from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.spec import Task
 from medvision.study import StudyRef
 
@@ -41,6 +42,8 @@ class Saved:
         Name; empty when the run card does not say.
     uids : mapping of str to str
         StudyInstanceUID by case, where the run card has one.
+    maps : mapping of str to str
+        Name of the uncertainty map's file by case, where the run card has one.
     """
 
     folder: Path
@@ -49,10 +52,17 @@ class Saved:
     task: Task
     model: str
     uids: Mapping[str, str]
+    maps: Mapping[str, str] = field(default_factory=dict)
 
     def mask_of(self, row: Mapping[str, str]) -> Path | None:
         """Return where the mask of a row lies; None when it has none, or it is gone."""
         name = row.get("mask", "")
+        path = self.folder / Path(name).name
+        return path if name and path.is_file() else None
+
+    def uncertainty_of(self, row: Mapping[str, str]) -> Path | None:
+        """Return where the uncertainty map of a row lies; None when it has none, or it is gone."""
+        name = self.maps.get(row["case_id"], "")
         path = self.folder / Path(name).name
         return path if name and path.is_file() else None
 
@@ -134,6 +144,11 @@ def read_saved(folder: Path) -> Saved:
         task=task,
         model=str(card.get("model", {}).get("name", "")),
         uids={one["case_id"]: one.get("study_uid", "") for one in card.get("cases", ())},
+        maps={
+            one["case_id"]: str(one["outputs"][UNCERTAINTY].get("file", ""))
+            for one in card.get("cases", ())
+            if UNCERTAINTY in one.get("outputs", ())
+        },
     )
 
 

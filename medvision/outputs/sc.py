@@ -41,7 +41,7 @@ def save_sc(prediction: Prediction, study: Study, path: Path) -> Path:
         When the scan is not of DICOM files.
     """
     source = read_source(study.image, WHAT)
-    image = draw_result(prediction, study, prediction.model, prediction.warnings)
+    image = draw_result(prediction, study, prediction.model)
     pixels = np.asarray(image.convert("RGB"))  # (rows, columns, 3)
     with highdicom_for(WHAT, source.path.name) as highdicom:
         facts = (hashlib.sha256(pixels.tobytes()).hexdigest(), pixels.shape)

@@ -10,9 +10,19 @@ from pathlib import Path
 import medvision
 from medvision.files import write_text
 from medvision.outputs.overlay import draw_result
-from medvision.outputs.page import RESEARCH, cautions, page_html, picture, scores_table, shown
+from medvision.outputs.page import (
+    CONFIDENCE,
+    RESEARCH,
+    cautions,
+    page_html,
+    picture,
+    review_html,
+    scores_table,
+    shown,
+)
 from medvision.prediction import Prediction, Structure
 from medvision.render.ink import label_color
+from medvision.review import WORD, other_warnings, review_note
 from medvision.study import Study
 from medvision.volume import Volume
 
@@ -49,7 +59,7 @@ def save_summary(prediction: Prediction, study: Study, path: Path) -> Path:
 
 
 def summary_html(prediction: Prediction, study: Study) -> str:
-    """Return the page: warnings, picture, measurements or classes, model and grid.
+    """Return the page: why to look, warnings, picture, measurements or classes, model and grid.
 
     Parameters
     ----------
@@ -57,13 +67,14 @@ def summary_html(prediction: Prediction, study: Study) -> str:
     study : Study
         The study it was made of; the picture shows its scan.
     """
-    image = draw_result(prediction, study, title="", warnings=())
+    image = draw_result(prediction, study, title="", told=False)
     what = "Structures" if prediction.mask is not None else "Classes"
     found = structures_html(prediction) if prediction.mask is not None else classes_html(prediction)
     body = f"""<h1>{shown(prediction.case_id)}</h1>
 <p>{shown(prediction.task.capitalize())} by <b>{shown(prediction.model)}</b>.
 <span class="small">{RESEARCH}</span></p>
-{cautions(prediction.warnings)}
+{review_html(review_note(prediction))}
+{cautions(other_warnings(prediction))}
 <div class="picture">{picture(image, f"The scan and what {prediction.model} found in it")}</div>
 <h2>{what}</h2>
 {found}
@@ -74,30 +85,38 @@ def summary_html(prediction: Prediction, study: Study) -> str:
 
 def structures_html(prediction: Prediction) -> str:
     """Return the table of the structures."""
-    heads = ("volume (ml)", "voxels", "center x, y, z (mm)", "extent i, j, k (mm)", "")
-    head = "".join(f'<th class="number">{one}</th>' for one in heads[:-1]) + "<th></th>"
-    rows = "".join(structure_row(one) for one in prediction.measure())
+    heads = ["volume (ml)", "voxels", "center x, y, z (mm)", "extent i, j, k (mm)"]
+    heads += ["confidence"] if prediction.confidence else []
+    head = "".join(f'<th class="number">{one}</th>' for one in heads) + "<th></th>"
+    rows = "".join(structure_row(one, prediction) for one in prediction.measure())
+    sure = f" {CONFIDENCE}" if prediction.confidence else ""
     return (
         f'<div class="wide"><table class="measured"><tr><th></th>{head}</tr>{rows}</table></div>'
         '<p class="small">The center is in RAS mm: x to the patient\'s right, y to the front, '
-        "z up. The extent is that of the box around the structure, along the scan's own axes.</p>"
+        "z up. The extent is that of the box around the structure, along the scan's own axes."
+        f"{sure}</p>"
     )
 
 
-def structure_row(one: Structure) -> str:
+def structure_row(one: Structure, prediction: Prediction) -> str:
     """Return the row of a structure; what is not known is a dash."""
+    sure, limit = prediction.confidence.get(one.name), prediction.review
     color = "#{:02x}{:02x}{:02x}".format(*label_color(one.label))
     name = f'<span class="square" style="background:{color}"></span>{shown(one.name)}'
-    cells = (
+    cells: tuple[str, ...] = (
         ABSENT if one.ml is None else f"{one.ml:.2f}",
         str(one.voxels),
         numbers(one.centroid_mm),
         numbers(one.extent_mm),
     )
+    if prediction.confidence:
+        cells += (ABSENT if sure is None else f"{sure:.2f}",)
     rest = "".join(f'<td class="number">{words}</td>' for words in cells[1:])
     remark = "" if one.voxels else "not found"
     if one.touches_border:
         remark = "reaches the edge of what the model was shown"
+    if sure is not None and limit is not None and sure < limit:
+        remark = f'<span class="badge">{WORD}</span> {remark}'
     return (
         f'<tr><td>{name}</td><td class="number main">{cells[0]}</td>{rest}'
         f'<td class="small">{remark}</td></tr>'
@@ -115,9 +134,11 @@ def classes_html(prediction: Prediction) -> str:
     columns |= {f"{what} alone": scores for what, scores in prediction.alone.items()}
     said = prediction.predicted or ""
     spoken = said.split("|") if prediction.multilabel else [said]
+    least = prediction.least_confidence
+    sure = "" if least is None else f" Confidence: {least:.2f}. {CONFIDENCE}"
     several = " Each class has a probability of its own." if prediction.multilabel else ""
     return (
-        f"<p>Found: <b>{shown(said)}</b>.{several}</p>"
+        f"<p>Found: <b>{shown(said)}</b>.{several}{sure}</p>"
         f'<div class="wide">{scores_table(columns, spoken, MOST_CLASSES)}</div>'
     )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medvision.files import atomic_path
-from medvision.prediction import DIGITS, Prediction
+from medvision.prediction import DIGITS, Prediction, digits_of
+from medvision.review import review_word
 from medvision.spec import Task
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -20,14 +21,18 @@ def row_of(
     """Return the row of a study that was done.
 
     Of a segmentation it holds volumes in ml, of a classification probabilities. `source` is the
-    scan's path as the user named it.
+    scan's path as the user named it. `confidence` is that of the least sure structure or class, and
+    `review` is as of `medvision.review.review_word`.
     """
+    least = digits_of(prediction.least_confidence)
     row: dict[str, Any] = {
         "case_id": prediction.case_id,
         "source": source,
         "status": "ok",
         "reason": "",
         "warnings": "; ".join(prediction.warnings),
+        "confidence": "" if least is None else least,
+        "review": review_word(prediction),
         "seconds": seconds,
     }
     if prediction.scores is not None:
@@ -58,7 +63,8 @@ def failed_row(case_id: str, source: str, reason: str, seconds: float) -> dict[s
 
 def columns_of(task: Task, class_names: Sequence[str]) -> list[str]:
     """Return the columns of the table."""
-    columns = ["case_id", "source", "status", "reason", "warnings", "seconds"]
+    columns = ["case_id", "source", "status", "reason", "warnings"]
+    columns += ["confidence", "review", "seconds"]
     if task == "classification":
         return [*columns, "predicted", *(f"{name}_probability" for name in class_names)]
     for name in class_names:

@@ -17,7 +17,7 @@ COLORS: tuple[Color, ...] = (
     (213, 94, 0), (204, 121, 167), (0, 114, 178),
 )  # fmt: skip
 INK, PAPER, FAINT, TRACK = (235, 235, 235), (16, 16, 18), (150, 150, 155), (44, 44, 48)
-CAUTION = (255, 200, 60)
+CAUTION, ALERT = (255, 200, 60), (255, 120, 95)
 # Black-body colors: they rise in brightness, in print and to color-blind people too
 HEAT: tuple[Color, ...] = ((60, 0, 80), (190, 20, 60), (250, 110, 10), (255, 235, 90))
 GLOW = 0.65  # opacity of the hottest

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 import medvision.render.ink as ink
 from medvision.geometry import obliquity_degrees, voxel_mm3
 from medvision.prediction import in_percent
-from medvision.render.ink import CAUTION, FAINT, INK, PAPER, TRACK, Color
+from medvision.render.ink import ALERT, CAUTION, FAINT, INK, PAPER, TRACK, Color
 from medvision.render.planes import (
     Region,
     bounds,
@@ -37,6 +37,9 @@ def overlay_png(
     title: str = "",
     region: Region | None = None,
     warnings: Sequence[str] = (),
+    *,
+    confidence: Mapping[str, float] | None = None,
+    review: str = "",
 ) -> Image.Image:
     """Draw three planes through the mask's center, and below them a close-up with outlines alone.
 
@@ -52,6 +55,10 @@ def overlay_png(
         The block that a model was shown; a frame is drawn around it.
     warnings : sequence of str
         Why the result may deserve less trust; written below the picture.
+    confidence : mapping of str to float, optional
+        How sure the model is of a structure, for the legend.
+    review : str
+        Why a person should look, if one should; written above the picture.
 
     Returns
     -------
@@ -66,9 +73,8 @@ def overlay_png(
         plane_images(volume, center, window, mask, region),
         plane_images(volume, center, window, mask, region, block=close, filled=False),
     ]
-    page = Page(
-        title, rows, warnings, remarks_on(volume, window), legend=legend_of(mask, class_names)
-    )
+    legend = legend_of(mask, class_names, confidence or {})
+    page = Page(title, rows, warnings, remarks_on(volume, window), review=review, legend=legend)
     return page.draw()
 
 
@@ -78,6 +84,8 @@ def scores_png(
     title: str = "",
     region: Region | None = None,
     warnings: Sequence[str] = (),
+    *,
+    review: str = "",
 ) -> Image.Image:
     """Draw the planes through the middle of what a model was shown, and a bar for each class.
 
@@ -88,7 +96,7 @@ def scores_png(
         is enlarged.
     scores : mapping of str to float
         Probability of each class; of many the likeliest eight are shown.
-    title, region, warnings
+    title, region, warnings, review
         As of `overlay_png`.
 
     Returns
@@ -98,8 +106,8 @@ def scores_png(
     """
     center, window = focus_of(volume, region=region), display_window(volume)
     rows = [plane_images(volume, center, window, region=region, side=panel_side(volume))]
-    page = Page(title, rows, warnings, remarks_on(volume, window), bars=bars_of(scores))
-    return page.draw()
+    remarks, bars = remarks_on(volume, window), bars_of(scores)
+    return Page(title, rows, warnings, remarks, review=review, bars=bars).draw()
 
 
 @dataclass(frozen=True)
@@ -122,14 +130,18 @@ def bars_of(scores: Mapping[str, float]) -> list[Bar]:
     return bars
 
 
-def legend_of(mask: Volume, class_names: Sequence[str]) -> list[tuple[str, Color]]:
-    """Return each structure's name and volume, with its color."""
+def legend_of(
+    mask: Volume, class_names: Sequence[str], confidence: Mapping[str, float]
+) -> list[tuple[str, Color]]:
+    """Return each structure's name and volume, and how sure the model is, with its color."""
     ml = voxel_mm3(mask.affine) / 1000.0  # mm³ → ml
     entries = []
     for label, name in enumerate(class_names, start=1):
         voxels = int((mask.array == label).sum())
         size = f"{voxels * ml:.2f} ml" if mask.info.spacing_known else f"{voxels} pixels"
         words = f"{name}: {size}" if voxels else f"{name}: not found"
+        if voxels and name in confidence:
+            words += f" · confidence {confidence[name]:.2f}"
         entries.append((words, ink.label_color(label)))
     return entries
 
@@ -152,12 +164,16 @@ def in_pixels(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class Page:
-    """Panels in rows, a title above them, and below them a legend or bars, warnings and remarks."""
+    """Panels in rows, a title above them, and below them a legend or bars, warnings and remarks.
+
+    Why a person should look stands right below the title.
+    """
 
     title: str
     rows: Sequence[Sequence[Image.Image]]
     warnings: Sequence[str]
     remarks: str
+    review: str = ""
     legend: Sequence[tuple[str, Color]] = ()
     bars: Sequence[Bar] = field(default=())
 
@@ -167,16 +183,18 @@ class Page:
         width = max(panels + GUTTER, MIN_WIDTH)
         room = width - 2 * GUTTER
         titles = ink.fold(self.title, TITLE, room)
+        reviews = ink.fold(self.review, WORDS, room) if self.review else []
         legend = wrap(self.legend, room)
         cautions = [line for one in self.warnings for line in ink.fold(f"! {one}", SMALL, room)]
         remarks = ink.fold(self.remarks, SMALL, room)
-        top = len(titles) * LINE + 2 * GUTTER
+        top = (len(titles) + len(reviews)) * LINE + 2 * GUTTER
         bottom = top + sum(max(p.height for p in row) + GUTTER for row in self.rows)
         lines = len(legend) + len(cautions) + len(remarks)
         height = bottom + len(self.bars) * BAR + lines * LINE + GUTTER
         page = Image.new("RGB", (width, height), PAPER)
         draw = ImageDraw.Draw(page)
-        self._write(draw, GUTTER, titles, INK, TITLE)
+        y = self._write(draw, GUTTER, titles, INK, TITLE)
+        self._write(draw, y, reviews, ALERT, WORDS)
         y = top
         for row in self.rows:
             x = GUTTER + (0 if len(row) > 1 else (room - row[0].width) // 2)

@@ -12,7 +12,8 @@ from PIL import Image
 from medvision.errors import DecodeError
 from medvision.files import write_text
 from medvision.outputs import RESERVED, write_outputs
-from medvision.outputs.batch_page import FIRST, batch_html, save_batch_page
+from medvision.outputs.batch_page import batch_html, save_batch_page
+from medvision.outputs.batch_studies import FIRST
 from medvision.outputs.charts import binned, histogram
 from medvision.outputs.saved import read_saved
 from medvision.outputs.table import columns_of, failed_row, row_of, write_results
@@ -128,8 +129,8 @@ def test_a_thousand_studies_are_quick_and_not_too_large(tmp_path):
 
 
 def test_whatever_has_no_room_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("medvision.outputs.batch_page.PICTURE_BYTES", 30_000)
-    monkeypatch.setattr("medvision.outputs.batch_page.ROW_BYTES", 10_000)
+    monkeypatch.setattr("medvision.outputs.batch_studies.PICTURE_BYTES", 30_000)
+    monkeypatch.setattr("medvision.outputs.batch_studies.ROW_BYTES", 10_000)
     html = batch_html(many(tmp_path, 150, warned={140}), CARD)
     assert len(html) < 90_000
     words = Page(html).words
@@ -182,3 +183,41 @@ def test_a_histogram_says_median_and_range():
     text = histogram("a", [1.0, 2, 2, 9], "ml", "red")
     assert "median 2 ml, from 1 to 9 ml, 4 studies" in text
     assert binned([0.2, 1.0], (0, 1))[0] == 0
+
+
+def test_studies_to_review_are_counted_and_come_first(tmp_path):
+    sure = {"c0": 0.95, "c1": 0.72, "c2": None, "c3": 0.61}
+    rows = [
+        {"case_id": name, "source": f"{name}.nii", "status": "ok", "ball_ml": 1.0, "seconds": 1}
+        | ({} if c is None else {"confidence": c, "review": "yes" if c < 0.8 else "no"})
+        for name, c in sure.items()
+    ]
+    columns = columns_of("segmentation", ("ball",))
+    write_results(rows, columns, tmp_path / "results.csv")
+    html = batch_html(read_saved(tmp_path), CARD)
+    words = Page(html).words
+    assert "4 done0 failed0 with warnings2 to review" in words
+    assert "Those to review come first" in words
+    listed = words[words.index("Studies") :]
+    places = [listed.index(f"{name}.nii") for name in ("c3", "c1", "c0", "c2")]
+    assert places == sorted(places)
+    assert listed.count("Review") == 2
+    assert "c3 Reviewc3.nii0.611.001.0" in listed
+    assert counted(html) == [4, 3]  # volumes; how sure the model is
+    assert "3 studies; 2 to review; 1 study without a number" in words
+
+
+def test_a_page_of_a_model_without_a_limit_has_nothing_to_review(tmp_path):
+    words = Page(batch_html(read_saved(results(tmp_path, [segmented()])), CARD)).words
+    assert "to review" not in words
+    assert "onfidence" not in words
+
+
+def test_pictures_of_those_to_review_are_never_left_out(tmp_path):
+    many(tmp_path, 300)
+    rows = [dict(row) for row in read_saved(tmp_path).rows]
+    rows[250] |= {"confidence": "0.5", "review": "yes"}
+    write_results(rows, list(rows[0]), tmp_path / "results.csv")
+    page = Page(batch_html(read_saved(tmp_path), CARD))
+    assert len(page.sources) == FIRST + 1
+    assert "and of those to review or with warnings." in page.words

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_the_table_of_a_classification_holds_probabilities(tmp_path):
     rows = [row_of(prediction, "a.png", 0.1, {}), failed_row("bad", "b.png", "is empty.", 0.1)]
     columns = columns_of(prediction.task, prediction.class_names)
     done, failed = read(write_results(rows, columns, tmp_path / "results.csv"))
-    assert list(done)[6:] == ["predicted", "no_probability", "yes_probability"]
+    assert list(done)[8:] == ["predicted", "no_probability", "yes_probability"]
     assert (done["predicted"], done["no_probability"]) == ("yes", "0.333333")
     assert done["yes_probability"] == "0.666667"
     assert done["warnings"] == "looks odd"
@@ -177,3 +178,58 @@ def test_a_spreadsheet_runs_no_formula(tmp_path):
     assert found["case_id"].startswith("'=")
     assert found["source"] == "'@x"
     assert found["reason"] == "'+1 second line"
+
+
+UNSURE = {"confidence": {"ball": 0.7123456}, "review": 0.83}
+
+
+def test_how_sure_the_model_is_stands_in_every_table(tmp_path):
+    prediction, study = result()
+    found = replace(prediction, **UNSURE)
+    files = write_outputs(found, study, tmp_path, ["json", "csv"])
+    said = json.loads(files["json"].read_text())
+    assert said["needs_review"] is True
+    assert [s["confidence"] for s in said["structures"]] == [0.712346, None]
+    assert [r["confidence"] for r in read(files["csv"])] == ["0.712346", ""]
+    rows = [row_of(found, "a.nii", 1.0, files), row_of(prediction, "b.nii", 1.0, {})]
+    rows.append(row_of(replace(found, confidence={"ball": 0.9}), "c.nii", 1.0, {}))
+    rows.append(failed_row("bad", "d.nii", "is empty.", 0.1))
+    columns = columns_of("segmentation", prediction.class_names)
+    table = read(write_results(rows, columns, tmp_path / "results.csv"))
+    assert [(r["confidence"], r["review"]) for r in table] == [
+        ("0.712346", "yes"),
+        ("", ""),
+        ("0.9", "no"),
+        ("", ""),
+    ]
+
+
+def mapped(level):
+    """A result with an uncertainty map of one level, but for a voxel of the highest."""
+    prediction, study = result()
+    array = np.full(study.image.array.shape, level, np.float16)
+    array[0, 3, 4, 5] = 1
+    return replace(prediction, uncertainty=study.image.with_array(array)), study
+
+
+def test_an_uncertainty_map_lies_on_the_scan_s_grid(tmp_path):
+    prediction, study = mapped(0.3)
+    files = write_outputs(prediction, study, tmp_path, ["uncertainty"])
+    assert files["uncertainty"].name == "case_uncertainty.nii.gz"
+    found = read_volume(files["uncertainty"])
+    assert np.array_equal(found.affine, study.image.affine)
+    assert found.array.shape == study.image.array.shape
+    assert found.array[0, 3, 4, 5] == pytest.approx(1)
+    assert np.abs(found.array - prediction.uncertainty.array).max() < 0.5 / 255 + 1e-3
+    again = write_outputs(prediction, study, tmp_path / "again", ["uncertainty"])
+    assert files["uncertainty"].read_bytes() == again["uncertainty"].read_bytes()
+    assert files["uncertainty"].stat().st_size < 1000
+
+
+def test_a_map_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(OutputError, match=r"case has no uncertainty map to write.*load_predictor"):
+        write_outputs(*result(), tmp_path, ["uncertainty"])
+    with pytest.raises(OutputError, match="A classification has no output 'uncertainty'"):
+        choose_formats(["uncertainty"], "classification")
+    assert "uncertainty" not in choose_formats((), "segmentation")
+    assert not list(tmp_path.iterdir())

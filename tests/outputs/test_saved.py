@@ -60,3 +60,23 @@ def test_another_table_is_told(tmp_path, text):
     (tmp_path / "results.csv").write_text(text, encoding="latin-1")
     with pytest.raises(DecodeError, match=r"results\.csv"):
         read_saved(tmp_path)
+
+
+def test_the_run_card_tells_where_an_uncertainty_map_lies(tmp_path):
+    folder = write(tmp_path, [ROW, ROW | {"case_id": "b"}])
+    outputs = '{"uncertainty": {"file": "a_uncertainty.nii.gz", "sha256": ""}}'
+    cases = f'[{{"case_id": "a", "outputs": {outputs}}}, {{"case_id": "b", "outputs": {{}}}}]'
+    write_text(folder / "run.json", f'{{"cases": {cases}}}')
+    assert read_saved(folder).uncertainty_of(ROW) is None  # it is gone
+    write_text(folder / "a_uncertainty.nii.gz", "x")
+    write_text(folder / "b_uncertainty.nii.gz", "of an earlier run")
+    saved = read_saved(folder)
+    assert saved.uncertainty_of(saved.rows[0]) == folder / "a_uncertainty.nii.gz"
+    assert saved.uncertainty_of(saved.rows[1]) is None
+
+
+def test_a_table_of_an_earlier_version_is_read(tmp_path):
+    text = "case_id,source,status,reason,warnings,seconds,liver_ml\na,a.nii,ok,,,1.5,2.5\n"
+    write_text(tmp_path / "results.csv", text)
+    saved = read_saved(tmp_path)
+    assert (saved.class_names, saved.rows[0].get("review", "")) == (("liver",), "")

@@ -171,3 +171,53 @@ def test_names_are_text_on_a_page(make):
     assert "script" not in page.tags
     assert page.words.count(EVIL) >= 5  # title, heading, model, warning, name
     assert "<script" not in html
+
+
+UNSURE = {"confidence": {"ball": 0.71}, "review": 0.83}
+NOTE = (
+    "Review: the model is less sure of ball (0.71) than of 95 % of the cases it was validated on "
+    "(0.83)"
+)
+
+
+def test_the_page_says_that_a_person_should_look_and_why():
+    found, study = segmented(**UNSURE)
+    found = replace(found, warnings=("looks odd", NOTE.removeprefix("Review: ")))
+    page = Page(summary_html(found, study))
+    assert page.words.count("less sure of ball") == 1
+    assert NOTE in page.words
+    assert "looks odd" in page.words
+    assert "0.71Review" in page.words  # the row of the structure
+    assert "a model can be sure and wrong" in page.words
+    sure = Page(summary_html(replace(found, review=0.7), study))
+    assert "Review" not in sure.words
+    assert "0.71" in sure.words
+    plain = Page(summary_html(*segmented())).words
+    assert not re.search("confidence|Review", plain)
+
+
+def test_the_page_of_a_classification_says_how_sure_it_is():
+    found, study = classified(confidence={"yes": 2 / 3}, review=0.7)
+    words = Page(summary_html(found, study)).words
+    assert "Found: yes. Confidence: 0.67." in words
+    assert "Review: the model is less sure of yes (0.67) than" in words
+
+
+def test_the_picture_says_that_a_person_should_look_and_why(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(
+        "medvision.render.ink.text", lambda draw, at, words, *rest: drawn.append((at[1], words))
+    )
+    found, study = segmented(**UNSURE, warnings=("looks odd", NOTE.removeprefix("Review: ")))
+    write_outputs(found, study, tmp_path, ["overlay"])
+    words = " ".join(one for _, one in drawn)
+    assert NOTE in words
+    assert words.count("less sure of ball") == 1
+    assert "! looks odd" in words
+    ml = found.measure()[0].ml
+    assert f"ball: {ml:.2f} ml · confidence 0.71" in words
+    [top] = [y for y, one in drawn if one.startswith("Review:")]
+    assert top < 60  # above the scan
+    drawn.clear()
+    write_outputs(*segmented(), tmp_path, ["overlay"])
+    assert "confidence" not in " ".join(one for _, one in drawn)
