@@ -12,9 +12,10 @@ from pathlib import Path
 from medvision.cross_validation import train_folds
 from medvision.dataset import Case, read_cases
 from medvision.errors import TrainingError
+from medvision.intensity_spec import Intensity
 from medvision.losses import SupervisedDice
 from medvision.plan_file import Plan
-from medvision.spec import InputSpec, Intensity, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 from medvision.train import train
 from medvision.train_config import TrainConfig
 

@@ -53,7 +53,7 @@ def test_validation_is_that_of_one_process(both, which):
 def test_so_are_the_weights(both, which):
     expected, found = (load_file(run / which / "model" / "model.safetensors") for run in both[:2])
     for name, value in expected.items():
-        assert torch.allclose(found[name], value, atol=1e-3), name  # a Dice of their own: 0.03
+        assert torch.allclose(found[name], value, atol=5e-3), name  # a Dice of their own: 0.03
 
 
 @pytest.mark.parametrize("which", ["masks", "labels"])

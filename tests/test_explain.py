@@ -21,6 +21,7 @@ from medvision.errors import OutputError, SpecError
 from medvision.explain import class_map, explain
 from medvision.explanation import GATES
 from medvision.geometry import Box, to_world
+from medvision.intensity_spec import Intensity
 from medvision.models import build_model
 from medvision.models.text import SmallTextEncoder
 from medvision.outputs.explanation import explanation_html, report_html, save_explanation
@@ -28,7 +29,7 @@ from medvision.outputs.nifti import save_nifti
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.predictor import Predictor
 from medvision.render import PLANES, heat_panels, plane_pixels
-from medvision.spec import InputSpec, Intensity
+from medvision.spec import InputSpec
 from medvision.study import Study
 from medvision.text_spec import METHODS
 from medvision.volume import Volume

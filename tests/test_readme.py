@@ -83,6 +83,24 @@ def test_figures_of_fusion_are_those_of_the_benchmark():
     assert "{} AUC (95 % {} to {})".format(*gain) in page
 
 
+def test_figures_of_inference_are_those_of_the_benchmark():
+    page = (ROOT / "benchmarks" / "inference.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    seconds: dict[tuple[str, str], str] = {}
+    for row in (one for one in rows if len(one) > 3):
+        seconds.setdefault((row[0], row[1]), row[2])  # the first table's
+    names = {
+        "MONAI's sliding window": "MONAI, float32",
+        "nnU-Net's own predictor": "nnU-Net's predictor",
+        "medvision, torch": "medvision, torch",
+        "medvision, OpenVINO": "medvision, openvino",
+    }
+    for mine, theirs in names.items():
+        row = next(line for line in README.splitlines() if line.startswith(f"| {mine} |"))
+        found = row.strip("| ").split(" | ")[1:]
+        assert found == [seconds.get((theirs, of), "–") for of in ("network", "case")]
+
+
 def test_the_figure_of_the_viewer_is_that_of_the_benchmark():
     page = (ROOT / "benchmarks" / "viewer.md").read_text(encoding="utf-8")
     share = re.search(r"comes in (\S+) of the time that NiiVue takes", README).group(1)
