@@ -224,14 +224,14 @@ def test_results_without_a_store_are_kept(ran, tmp_path):
 
 def test_ctrl_c_leaves_what_goes_on(ran, place, tmp_path, monkeypatch):
     out = tmp_path / "second"
-    predict = batch_runs.Logged.predict
+    look = batch_runs.Logged.look
 
-    def interrupted(self, study, box=None, step=None):
-        if study.case_id == "scan005":
+    def interrupted(self, ready, step=None):
+        if ready.case_id == "scan005":
             raise KeyboardInterrupt
-        return predict(self, study, box, step)
+        return look(self, ready, step)
 
-    monkeypatch.setattr(batch_runs.Logged, "predict", interrupted)
+    monkeypatch.setattr(batch_runs.Logged, "look", interrupted)
     scans, model, _, log = arguments(place, out)
     with pytest.raises(KeyboardInterrupt):
         batch_runs.run(scans, model, out, log)
@@ -240,7 +240,7 @@ def test_ctrl_c_leaves_what_goes_on(ran, place, tmp_path, monkeypatch):
     assert "This run has not ended" in (out / "report.html").read_text(encoding="utf-8")
     with Store(out) as store:
         assert Counter(s.state for s in store.studies()) == {"done": 5, "waiting": COUNT - 5}
-    monkeypatch.setattr(batch_runs.Logged, "predict", predict)
+    monkeypatch.setattr(batch_runs.Logged, "look", look)
     batch_runs.run(scans, model, out, log)
     assert len(calls(log)) == COUNT
     assert_undisturbed(place, out)
