@@ -33,6 +33,7 @@ import nnunet_results as peer
 
 from medvision import load_predictor, read_study
 from medvision.collect import in_place, to_source_axes
+from medvision.metrics import dice
 from medvision.predictor import Answer
 from medvision.run_card import package_versions
 from medvision.runtime import cpu_field, device_name
@@ -100,13 +101,9 @@ def nnunet_way(folder: Path, scan: Path, out: Path) -> Way:
     return run
 
 
-def dice(mine: Any, theirs: Any) -> float:
+def worst_dice(mine: Any, theirs: Any) -> float:
     """Return the worst Dice of the labels."""
-    a, b = np.asarray(mine), np.asarray(theirs)
-    return min(
-        2 * float(((a == n) & (b == n)).sum()) / max(1, float((a == n).sum() + (b == n).sum()))
-        for n in np.unique(b)
-    )
+    return min(dice(mine == label, theirs == label) for label in np.unique(theirs))
 
 
 def compare(rounds: int, runtimes: list[str], bf16: bool) -> list[Row]:
@@ -143,7 +140,7 @@ def compare(rounds: int, runtimes: list[str], bf16: bool) -> list[Row]:
         masks = {key: labels_of(found, ready) for key, found in said.items()}
         first, second = masks["MONAI, float32", "network"], masks["nnU-Net's predictor", "case"]
         return [
-            (*key, statistics.median(times[key]), dice(mask, first), dice(mask, second))
+            (*key, statistics.median(times[key]), worst_dice(mask, first), worst_dice(mask, second))
             for key, mask in masks.items()
         ]
 

@@ -28,6 +28,7 @@ from medvision.openvino_model import lines_of
 from medvision.progress import announce
 from medvision.runtime import EAGER, PRECISIONS, Runtime, candidates, device_name, prepare_runtime
 from medvision.runtime_cache import keep, kept
+from medvision.sliding import PLANES
 from medvision.spec import ModelSpec
 from medvision.transforms import center_window
 from medvision.volume import Volume
@@ -38,7 +39,6 @@ MIN_DICE = 0.999  # of each structure, against eager
 MAX_VOLUME = 0.005  # relative difference of its volume
 MAX_SHARE = 0.01  # difference of a probability, where there is no structure to compare
 WORTH = 0.05  # share of its time that eager must lose for another to take its place
-PLANES = 16  # that a 2D network looks at in one go
 ROUNDS = 3  # timings of each runtime, taking turns; the shortest counts
 PATIENT_S = 20.0  # no further rounds once all have taken this long
 LARGE = 0.5e9  # bytes of a window's logits; of larger ones a single window is looked at

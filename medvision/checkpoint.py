@@ -73,7 +73,7 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
     """
     spec, weights = load_spec(folder), folder / WEIGHTS
     if is_exported(folder):
-        return join_members(load_exported(folder), spec), spec
+        return join_members(load_exported(folder)), spec
     if not weights.is_file():
         raise SpecError(f"{folder} holds no weights: {WEIGHTS} is missing.")
     model = build_model(spec)

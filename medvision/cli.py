@@ -220,7 +220,7 @@ def predict(
             import torch
 
             torch.set_num_threads(threads)
-        predictor = load_predictor(model, device, **options)
+        predictor = load_predictor(model, device, show=not quiet, **options)
         spec = predictor.spec
         outcomes = run_batch(
             jobs,

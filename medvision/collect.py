@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -177,19 +177,18 @@ def best_of(shares: Tensor) -> tuple[Tensor, Tensor]:
     return best, label
 
 
-class Painter:
+class Painter(Protocol):
     """Takes blocks of what comes back, and makes labels of them."""
 
     def add(self, where: Region, values: Tensor, label: Tensor) -> None:
         """Take a block (N, i, j, k) of what comes back, on the model's grid, and its labels."""
-        raise NotImplementedError
 
     def result(self) -> NDArray[np.uint8]:
         """Return the labels on the scan's grid, after the last block."""
-        raise NotImplementedError
+        ...
 
 
-class Plain(Painter):
+class Plain:
     """Labels of a grid that differs from the scan's by flips and permuted axes alone."""
 
     def __init__(self, prepared: Prepared) -> None:
@@ -206,7 +205,7 @@ class Plain(Painter):
         return to_source_axes(self.labels.cpu().numpy(), self.prepared.grid, self.prepared.source)
 
 
-class Slabs(Painter):
+class Slabs:
     """Labels between the voxels of the model's grid, a slab of it at a time.
 
     A slab is all voxels of a row of blocks, and the last plane of the row before.

@@ -37,6 +37,8 @@ class Execution:
         Axes along which windows are mirrored, to ask again.
     key : str
         The model's hash, under which what ``"auto"`` finds is kept; empty keeps nothing.
+    show : bool
+        Whether what ``"auto"`` finds is said on standard error.
 
     Raises
     ------
@@ -52,7 +54,9 @@ class Execution:
         runtime: str = EAGER,
         mirror: Sequence[int] = (),
         key: str = "",
+        show: bool = True,
     ) -> None:
+        self.show = show
         self.networks, self.spec, self.device = networks, spec, device
         self.mirror, self.key, self.asked = mirror, key, runtime
         self.choice: Choice | None = None
@@ -71,7 +75,13 @@ class Execution:
         `seen` says what image it is.
         """
         self.choice = choose_runtime(
-            self.networks, self.spec, self.device, image, seen=seen, model=self.key
+            self.networks,
+            self.spec,
+            self.device,
+            image,
+            seen=seen,
+            model=self.key,
+            show=self.show,
         )
         self.ready = self.run_on(self.choice.name)
         return self.ready

@@ -22,7 +22,7 @@ from medvision.errors import SpecError
 from medvision.explanation import Explanation
 from medvision.geometry import Box, corners, to_voxel, to_world
 from medvision.models.joint import FusionClassifier, image_tokens
-from medvision.models.network import Classifier, Ensemble, flatten
+from medvision.models.network import Classifier, flatten, members_of
 from medvision.prediction import Prediction
 from medvision.predictor import Predictor
 from medvision.report import split_sections
@@ -88,7 +88,7 @@ def explain(
     volume = next(iter(spec.feed(study.volumes).values()))
     heat = np.full(volume.shape, np.nan, np.float32)
     with for_gradients(predictor.model) as model:
-        members = members_of(model, spec, stage)
+        members = explained_of(model, spec, stage)
         prediction = predictor.predict(study, box)
         name = class_name or cast(str, prediction.likeliest)
         number, report = spec.class_names.index(name), predictor.report_of(study)
@@ -141,9 +141,9 @@ def for_gradients(model: nn.Module) -> Iterator[nn.Module]:
                 module.training = training
 
 
-def members_of(model: nn.Module, spec: ModelSpec, stage: int) -> list[Member]:
+def explained_of(model: nn.Module, spec: ModelSpec, stage: int) -> list[Member]:
     """Return the networks of a model; a `SpecError` for one without maps, or without this one."""
-    members = list(model.members) if isinstance(model, Ensemble) else [model]
+    members = members_of(model)
     if not all(isinstance(one, Member) for one in members):
         raise SpecError(
             f"{spec.name} is explained by no map: {type(members[0]).__name__} has none."

@@ -31,7 +31,7 @@ from medvision.errors import OutputError, SpecError, require_extra
 from medvision.exported import PORTABLE, load_exported, read_about
 from medvision.files import PART, atomic_path, sha256, write_text
 from medvision.models.exported import ExportedNetwork
-from medvision.models.network import Ensemble, finest
+from medvision.models.network import finest, members_of
 from medvision.openvino_model import convert, import_openvino, lines_of, plain_copy
 from medvision.portable_text import readme
 from medvision.spec import ModelSpec
@@ -111,7 +111,7 @@ def export_model(folder: Path, out: Path, form: str = "openvino") -> Parity:
             f"{spec.name} reads reports, whose words are split by medvision itself: such models "
             "are not exported yet. Those that take images alone are."
         )
-    members: list[nn.Module] = list(network.members) if isinstance(network, Ensemble) else [network]
+    members = members_of(network)
     if any(isinstance(one, ExportedNetwork) for one in members):
         raise SpecError(f"{folder} is an exported model already.")
     with whole_folder(out) as part:

@@ -24,13 +24,13 @@ from medvision.execution import AUTO, Execution
 from medvision.fingerprint import unlike_training
 from medvision.geometry import Box, box_slices, voxel_mm3
 from medvision.memory import Load, way_to_keep, windows_of
-from medvision.models.network import Ensemble
+from medvision.models.network import members_of
 from medvision.models.text import TextEncoder
 from medvision.prediction import Prediction
 from medvision.report import report_for_model, split_sections
 from medvision.review import doubt_of
 from medvision.runtime import EAGER
-from medvision.sliding import Keep, Region, Step, slide
+from medvision.sliding import PLANES, Keep, Region, Step, slide
 from medvision.spec import ModelSpec
 from medvision.study import Study
 from medvision.transforms import (
@@ -44,8 +44,6 @@ from medvision.transforms import (
 )
 from medvision.volume import Volume
 from medvision.zoo import find_model
-
-PLANES = 16  # that a 2D network looks at in one go
 
 Scores: TypeAlias = dict[str, float]
 
@@ -110,6 +108,8 @@ class Predictor:
         was shown to ``execution.judge`` before.
     key : str
         The model's hash, under which what ``"auto"`` finds is kept; empty keeps nothing.
+    show : bool
+        Whether what ``"auto"`` finds is said on standard error.
     max_ram : float, optional
         Bytes that the process may take in memory. Where they are too few, sums of answers are
         kept in half precision, then on the disk; else the scan is refused before it begins.
@@ -126,14 +126,15 @@ class Predictor:
         uncertainty: bool = False,
         max_ram: float | None = None,
         key: str = "",
+        show: bool = True,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.spec = spec
         self.tta, self.uncertainty, self.max_ram = tta, uncertainty, max_ram
         mirror = spec.sliding.mirror if tta else ()
-        members = networks(self.model)
-        self.execution = Execution(members, spec, self.device, runtime, mirror, key)
+        members = members_of(self.model)
+        self.execution = Execution(members, spec, self.device, runtime, mirror, key, show)
         batch = 1 if spec.dims == 3 else PLANES
         answers = len(members) * 2 ** len(mirror)
         self.load = Load(spec, members, self.device, answers, batch, uncertainty)
@@ -321,11 +322,6 @@ class Predictor:
         return dict(zip(self.spec.class_names, found.tolist(), strict=True))
 
 
-def networks(model: nn.Module) -> list[nn.Module]:
-    """Return the members of an ensemble, or the one network."""
-    return list(model.members) if isinstance(model, Ensemble) else [model]
-
-
 def sureness(scores: Scores, multilabel: bool) -> dict[str, float]:
     """Return how sure the answers to each question of a classification are.
 
@@ -346,6 +342,7 @@ def load_predictor(
     tta: bool = False,
     uncertainty: bool = False,
     max_ram: float | None = None,
+    show: bool = True,
 ) -> Predictor:
     """Load a model by name or folder.
 
@@ -355,7 +352,7 @@ def load_predictor(
         A bundled model's name (``"hippocampus"``) or a model folder.
     device : str
         ``"auto"`` (CUDA when there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
-    runtime, tta, uncertainty, max_ram
+    runtime, tta, uncertainty, max_ram, show
         See `Predictor`. Where the model folder has a scan to judge runtimes by, ``"auto"`` does so
         at once.
 
@@ -375,6 +372,7 @@ def load_predictor(
         uncertainty=uncertainty,
         max_ram=max_ram,
         key=model_hash(folder) if runtime == AUTO else "",
+        show=show,
     )
     alone = spec.text is None and len(spec.inputs) == 1
     case = check_case(folder) if runtime == AUTO and alone else None

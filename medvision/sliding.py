@@ -28,6 +28,7 @@ Keep: TypeAlias = Literal["full", "half", "disk"]
 
 LEAST_WEIGHT = 1e-3  # of a window's voxel, relative to its center (as MONAI)
 LEAST_OF_EVEN = 6e-9  # with even steps (nnU-Net: a tenth of half precision's least)
+PLANES = 16  # that a 2D network looks at in one go
 PROBE = 8  # every so many voxels are looked at first, where all must be the lowest
 KINDS: dict[Keep, torch.dtype] = {
     "full": torch.float32,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -331,20 +331,13 @@ class ModelSpec:
 
         What earlier versions of medvision do not know is there only where it says something.
         """
-        said, usual = asdict(self), asdict(self.plainest())
-        for name in LATER:
-            if said[name] == usual[name]:
-                del said[name]
-        for one in said["inputs"]:
-            for name in LATER_INTENSITY:
-                if one["intensity"][name] == getattr(Intensity(), name):
-                    del one["intensity"][name]
+        said = asdict(self)
+        for name in unsaid(self, LATER):
+            del said[name]
+        for one, table in zip(self.inputs, said["inputs"], strict=True):
+            for name in unsaid(one.intensity, LATER_INTENSITY):
+                del table["intensity"][name]
         return json.dumps(said, indent=2) + "\n"
-
-    def plainest(self) -> ModelSpec:
-        """Return the spec without all that it may do without."""
-        bare = {name: getattr(self, name) for name in ("name", "task", "architecture")}
-        return ModelSpec(**bare, class_names=("a", "b"), spacing=None, roi_size=self.roi_size)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -354,6 +347,17 @@ class ModelSpec:
         except ValueError as error:
             raise SpecError(f"The spec is not JSON: {error}.") from None
         return build_dataclass(cls, data)
+
+
+def unsaid(of: Any, names: Sequence[str]) -> list[str]:
+    """Return those fields of a dataclass that are as they are where nothing is said."""
+    known = {one.name: one for one in fields(of)}
+    return [name for name in names if getattr(of, name) == usual_of(known[name])]
+
+
+def usual_of(one: Field[Any]) -> Any:
+    """Return what a field of a dataclass is where nothing is said."""
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def names_of(label: str, multilabel: bool = True) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from medvision.checkpoint import WEIGHTS
 from medvision.errors import SpecError
 from medvision.models.encoder import Encoder
+from medvision.pickles import read_checkpoint
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "network_weights")
 COUNTER = "num_batches_tracked"  # of a batch norm; older files lack it, and nothing depends on it
@@ -139,14 +139,19 @@ def read_state(source: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        found = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise SpecError(f"{path} is damaged or cut short: {error}.") from None
-    except Exception as error:  # the unpickler raises what it likes on a file it does not know
-        raise SpecError(
-            f"{path} is damaged, or holds more than tensors and cannot be trusted: "
-            f"{type(error).__name__}. Save its state_dict() alone."
-        ) from None
+    return tensors_of(read_checkpoint(path), path)
+
+
+def tensors_of(found: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name of what a checkpoint holds, perhaps under one of `WRAPPERS`.
+
+    Raises
+    ------
+    SpecError
+        When there are none.
+    """
     while isinstance(found, Mapping):
         inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
         if inner is None:

@@ -12,6 +12,10 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.networks import nets
 
+from medvision.models import build_model
+from medvision.predictor import Predictor
+from medvision.study import Study
+
 LICENSE = "Copyright (c) Nobody\nLicensed under the Apache License, Version 2.0."
 LOAD = [
     {"_target_": "LoadImaged", "keys": "image"},
@@ -221,3 +225,11 @@ def _answer(root, images, linear):
     pred = parser.get_parsed_content("inferer")(data["image"][None], net)[0]
     data["pred"] = MetaTensor(pred, meta=data["image"].meta)
     return np.asarray(parser.get_parsed_content("postprocessing")(data)["pred"])
+
+
+def answer_of(imported, volumes):
+    """What medvision says of a bundle's inputs."""
+    model = build_model(imported.spec)
+    model.load_state_dict(imported.states[0])
+    study = Study("a", dict(zip(imported.spec.input_names, volumes, strict=True)))
+    return Predictor(model, imported.spec, "cpu").predict(study)

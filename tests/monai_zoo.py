@@ -1,7 +1,5 @@
 """Bundles modelled on the zoo's, small and with random weights, and scans for them."""
 
-from importlib.util import find_spec
-
 import numpy as np
 from monai_bundles import (
     ARGMAX,
@@ -25,7 +23,6 @@ from medvision.phantom import Ellipsoid, ellipsoid_phantom
 
 PIL = np.array([[0, 0, -2.6, 40], [-1.1, 0, 0, 30], [0, -0.9, 0, 35], [0, 0, 0, 1.0]])
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-ENGINES = ("spec", "predictor") if find_spec("medvision.sliding") else ("spec",)
 NONZERO = {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": True}
 REAL = {"_target_": "EnsureTyped", "keys": "image", "device": "@device"}
 

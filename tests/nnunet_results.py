@@ -261,3 +261,28 @@ def dice(mine, theirs):
         / float((mine == label).sum() + (theirs == label).sum())
         for label in np.union1d(np.unique(mine), np.unique(theirs))
     }
+
+
+ONES, TWOS, THREES = [1, 1, 1], [2, 2, 2], [3, 3, 3]
+FLAT, PLANE = [1, 2, 2], [1, 3, 3]
+WINDOW = (24, 32, 24)
+BRATS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]}
+
+
+def save(tmp_path, name, config, dataset=None, folds=1, mirror=None, seed=0, **plans):
+    """Write a results folder of random networks."""
+    dataset = dataset or dataset_of()
+    made = plans_of(name, config, len(dataset["channel_names"]), **plans)
+    networks = [random_network(made, dataset, name, seed + n) for n in range(folds)]
+    folder = tmp_path / f"nnUNetTrainer__nnUNetPlans__{name}"
+    return write_results(folder, made, dataset, name, networks, mirror)
+
+
+def small(**more):
+    """Return a small network in 3D of even sides."""
+    return {
+        "patch_size": [32, 32, 32],
+        "spacing": [1.5, 1.5, 1.5],
+        **architecture(3, (6, 12, 16), [ONES, TWOS, TWOS], [THREES] * 3),
+        **more,
+    }

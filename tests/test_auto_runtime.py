@@ -5,18 +5,21 @@ import time
 import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from medvision import agreement, auto_runtime
 from medvision.auto_runtime import check_case, choose_runtime
 from medvision.checkpoint import load_model, model_hash
+from medvision.geometry import parse_box
 from medvision.models import build_model
 from medvision.predictor import load_predictor
 from medvision.runtime import prepare_runtime
 from medvision.spec import ModelSpec
 from medvision.study import Study
 from medvision.transforms import preprocess
+from medvision.volume import Volume
 from medvision.zoo import find_model
 
 HIPPOCAMPUS = find_model("hippocampus")
@@ -300,6 +303,16 @@ def test_the_hippocampus_brings_a_case_with_all_its_classes():
     found = load_predictor("hippocampus", "cpu").predict(Study("check", {"image": scan}))
     assert all(one.ml > 1.5 for one in found.measure())
     assert not found.warnings or all("edge" in one for one in found.warnings)
+
+
+def test_the_case_is_the_template_that_its_notice_names():
+    """The file can be made again: a box of the MNI152 brain, times 255, rounded."""
+    mni = pytest.importorskip("nilearn.datasets").load_mni152_template(resolution=1)
+    brain = Volume(np.asarray(mni.dataobj)[None], mni.affine)
+    box = brain.cropped_to(parse_box("mni:left-hippocampus"))
+    scan = check_case(HIPPOCAMPUS)
+    assert np.allclose(scan.affine, box.affine)
+    assert np.array_equal(scan.array, np.round(255 * box.array))
 
 
 def test_a_real_model_keeps_its_masks_whatever_is_chosen():

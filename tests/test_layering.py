@@ -18,7 +18,7 @@ LAYERS = {
     2: "transforms resize intensity drawer sliding between collect consensus memory augment "
     "models render losses metrics scores compare outputs fingerprint tfidf intervals words cleanup "
     "runtime openvino_model exported",
-    3: "checkpoint importers zoo transfer model_table dataset folds items survey plan "
+    3: "checkpoint pickles importers zoo transfer model_table dataset folds items survey plan "
     "plan_file processes train train_state train_log evaluate cross_validation predictor "
     "plan_text train_card ablate ablation_page audit audit_page attribution explain "
     "agreement auto_runtime runtime_cache execution portable portable_text",

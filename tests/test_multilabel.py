@@ -147,7 +147,7 @@ def test_an_ensemble_averages_each_probability(marks, tmp_path):
     image = torch.rand(3, 1, *what.spec.roi_size)
     with torch.inference_mode():
         mean = torch.stack([m(image).sigmoid() for m in predictor.model.members]).mean(dim=0)
-        assert torch.allclose(predictor.model(image).sigmoid(), mean, atol=1e-6)
+        assert torch.allclose(predictor.execution.ready(image).sigmoid(), mean, atol=1e-6)
     alone = load_predictor(run.model, "cpu").predict(study).scores
     assert predictor.predict(study).scores["A"] != pytest.approx(alone["A"], abs=1e-6)
 

@@ -101,6 +101,17 @@ def test_figures_of_inference_are_those_of_the_benchmark():
         assert found == [seconds.get((theirs, of), "–") for of in ("network", "case")]
 
 
+def test_figures_of_batches_and_memory_are_those_of_the_benchmarks():
+    page = (ROOT / "benchmarks" / "batch.md").read_text(encoding="utf-8")
+    busy, ratio = re.search(r"device is busy (\S+) % .*?\((\S+)\)", README, re.S).groups()
+    assert f"| device busy over 50 studies | {busy}% |" in page
+    assert f"| study 500 by study 50 | {ratio} |" in page
+    memory = (ROOT / "benchmarks" / "memory.md").read_text(encoding="utf-8")
+    models = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    told = re.search(r"118 classes on 512 × 512 × 600 voxels take (\S+) GB", models).group(1)
+    assert f"{float(re.search(r'peak .*?([0-9.]+)[*]', memory).group(1)):.0f}" == told
+
+
 def test_the_figure_of_the_viewer_is_that_of_the_benchmark():
     page = (ROOT / "benchmarks" / "viewer.md").read_text(encoding="utf-8")
     share = re.search(r"comes in (\S+) of the time that NiiVue takes", README).group(1)

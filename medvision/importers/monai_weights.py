@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from medvision.errors import SpecError
 from medvision.importers.monai_config import Config, Opaque
-from medvision.importers.pickles import load_weights
 from medvision.models import build_model
+from medvision.pickles import read_checkpoint
 from medvision.spec import ModelSpec
-from medvision.transfer import COUNTER, WRAPPERS, shorten
+from medvision.transfer import COUNTER, shorten, tensors_of
 
 DEFAULT = "models/model.pt"
 UNUSED = (COUNTER, "norm_cross_attn.weight", "norm_cross_attn.bias")  # older files lack them
@@ -29,7 +27,7 @@ def read_weights(root: Path, config: Config, spec: ModelSpec) -> dict[str, Tenso
         When there is no file of them, or only TorchScript; when it holds code, or does not fit.
     """
     path = find_weights(root, config)
-    found = tensors_of(load_weights(path), path)
+    found = tensors_of(read_checkpoint(path), path)
     own = build_model(spec).state_dict()
     state = {f"net.{name.removeprefix('module.')}": value for name, value in found.items()}
     missing = sorted(name for name in own.keys() - state.keys() if not name.endswith(UNUSED))
@@ -66,17 +64,3 @@ def find_weights(root: Path, config: Config) -> Path:
             f"are needed as {DEFAULT}, the state_dict of a checkpoint."
         )
     raise SpecError(f"{root} holds no weights: {named} is missing.")
-
-
-def tensors_of(found: Any, path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint, perhaps wrapped."""
-    while isinstance(found, Mapping):
-        inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
-        if inner is None:
-            break
-        found = inner
-    named = found.items() if isinstance(found, Mapping) else ()
-    tensors = {str(name): value for name, value in named if isinstance(value, Tensor)}
-    if not tensors:
-        raise SpecError(f"{path} holds no tensors by name: it is no file of weights.")
-    return tensors

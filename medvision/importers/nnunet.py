@@ -27,8 +27,8 @@ from medvision.importers.nnunet_plans import (
     network_of,
     sampling_of,
 )
-from medvision.importers.pickles import load_weights
 from medvision.inference_spec import Sliding
+from medvision.pickles import read_checkpoint
 from medvision.spec import ModelSpec
 
 PLANS, DATASET = "plans.json", "dataset.json"
@@ -102,7 +102,7 @@ def read_nnunet(
         raise SpecError(f"Training scans were stored in directions, such as LPS: {orientation!r}.")
     plans, dataset = (read_json(path / name) for name in (PLANS, DATASET))
     files = checkpoints(path, folds, checkpoint)
-    held = [read_checkpoint(file) for file in files.values()]
+    held = [read_fold(file) for file in files.values()]
     name = str(held[0]["init_args"]["configuration"])
     try:
         spec = spec_of(plans, dataset, name, held[0].get("inference_allowed_mirroring_axes"))
@@ -202,9 +202,9 @@ def checkpoints(path: Path, folds: Sequence[str] | None, checkpoint: str) -> dic
     return {fold: there[fold] for fold in dict.fromkeys(chosen)}
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_fold(path: Path) -> dict[str, Any]:
     """Read one fold's checkpoint: a table with tensors by name, and the plan's configuration."""
-    found = load_weights(path, NUMPY)
+    found = read_checkpoint(path, NUMPY)
     weights, plan = (
         found.get(key) if isinstance(found, dict) else None
         for key in ("network_weights", "init_args")

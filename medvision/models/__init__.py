@@ -154,15 +154,12 @@ def build_model(spec: ModelSpec) -> nn.Module:
         When the name is unknown, or the network does not take its settings or its roi_size.
     """
     build = build_monai if is_monai(spec.architecture) else build_named
-    return join_members([build(spec) for _ in range(spec.members)], spec)
+    return join_members([build(spec) for _ in range(spec.members)])
 
 
-def join_members(members: Sequence[nn.Module], spec: ModelSpec) -> nn.Module:
-    """Return the one member, or an `Ensemble` that averages them as the spec says."""
-    if len(members) == 1:
-        return members[0]
-    yes_or_no = spec.multilabel or bool(spec.regions)
-    return Ensemble(members, yes_or_no, spec.sliding.average)
+def join_members(members: Sequence[nn.Module]) -> nn.Module:
+    """Return the one member, or an `Ensemble` of them."""
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def build_named(spec: ModelSpec) -> nn.Module:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from medvision.inference_spec import Average
 from medvision.models.encoder import Encoder
 from medvision.models.layers import CONV, Stride, init_he
 
@@ -98,35 +97,16 @@ class Classifier(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape whose answers are averaged; for inference, not for training.
+    """Networks of one shape, under one roof; `medvision.consensus` asks them all."""
 
-    These are probabilities unless `average` says logits. With `multilabel` they are of each class
-    by itself, the sigmoid of its logit.
-    """
-
-    def __init__(
-        self,
-        members: Sequence[nn.Module],
-        multilabel: bool = False,
-        average: Average = "probabilities",
-    ) -> None:
+    def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.multilabel, self.average = multilabel, average
         self.members = nn.ModuleList(members)
-        self.divisor: Stride = cast(Stride, members[0].divisor)
 
-    def forward(self, *inputs: Any) -> Tensor:
-        """Return the logarithm of the mean probability: logits whose softmax is that mean.
 
-        With `multilabel` it is the mean's log odds: logits whose sigmoid is that mean; where
-        logits are averaged it is their mean. Takes what its members take: an image, or an image
-        and its report.
-        """
-        of = "sigmoid" if self.multilabel else "softmax"
-        mean = Mean("logits" if self.average == "logits" else of)
-        for member in self.members:
-            mean.add(finest(member(*inputs)))
-        return mean.logits()
+def members_of(model: nn.Module) -> list[nn.Module]:
+    """Return the networks of an ensemble, or the one network."""
+    return list(model.members) if isinstance(model, Ensemble) else [model]
 
 
 class Mean:

@@ -7,7 +7,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from by_the_spec import scores_of
 from monai.bundle import ConfigParser
 from monai_bundles import (
     ARGMAX,
@@ -19,6 +18,7 @@ from monai_bundles import (
     SPACING,
     UNET,
     WINDOW,
+    answer_of,
     changed,
     compose,
     config,
@@ -249,7 +249,7 @@ def test_scores_are_those_of_monai(tmp_path, several):
         net.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True))
         logits = net(image[None])[0].as_tensor()
     theirs = logits.sigmoid() if several else logits.softmax(dim=0)
-    assert np.allclose(scores_of(imported, [scan]), theirs, atol=1e-4)
+    assert np.allclose(list(answer_of(imported, [scan]).scores.values()), theirs, atol=1e-4)
 
 
 def test_color_pictures_are_one_input(tmp_path):

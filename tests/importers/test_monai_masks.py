@@ -2,14 +2,10 @@
 
 import numpy as np
 import pytest
-from by_the_spec import mask_of
-from monai_bundles import monai_answer, write_volume
-from monai_zoo import ENGINES, KINDS
+from monai_bundles import answer_of, monai_answer, write_volume
+from monai_zoo import KINDS
 
 from medvision.importers.monai_bundle import read_monai_bundle
-from medvision.models import build_model
-from medvision.predictor import Predictor
-from medvision.study import Study
 
 
 def dice(ours, theirs):
@@ -19,9 +15,8 @@ def dice(ours, theirs):
     return min(2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_masks_are_those_of_monai(tmp_path, kind, engine):
+def test_masks_are_those_of_monai(tmp_path, kind):
     build, volumes = KINDS[kind]
     root = build(tmp_path)
     imported = read_monai_bundle(root)
@@ -29,16 +24,10 @@ def test_masks_are_those_of_monai(tmp_path, kind, engine):
     files = [write_volume(tmp_path / f"{n}.nii.gz", one) for n, one in enumerate(volumes)]
     # this one brings labels back by the nearest voxel, medvision probabilities, and says so
     theirs = monai_answer(root, files, linear=kind == "whole body")[0]
-    if engine == "spec":
-        ours = mask_of(imported, volumes)
-    else:
-        model = build_model(spec)
-        model.load_state_dict(imported.states[0])
-        study = Study("a", dict(zip(spec.input_names, volumes, strict=True)))
-        ours = Predictor(model, spec, "cpu").predict(study).mask.array[0]
+    ours = answer_of(imported, volumes).mask.array[0]
     if kind == "brats":  # numbered 4, 1, 2 by the bundle; here whole, core, enhancing
         theirs = np.select([theirs == 2, theirs == 1, theirs == 4], [1, 2, 3])
     found = dice(ours, theirs)
-    print(f"{kind}, {engine}: Dice {found:.4f}, {np.bincount(ours.ravel())}")
+    print(f"{kind}: Dice {found:.4f}, {np.bincount(ours.ravel())}")
     assert set(np.unique(theirs)) == set(range(len(spec.class_names) + 1))
     assert found >= 0.99

@@ -32,7 +32,7 @@ class Inert:
         """Forget a state."""
 
 
-def load_weights(path: Path, inert: Sequence[str] = ()) -> Any:
+def read_checkpoint(path: Path, inert: Sequence[str] = ()) -> Any:
     """Return what a checkpoint holds: tensors, numbers, texts, and lists and tables of these.
 
     Only what torch's own weights-only unpickler allows is made or called.
