@@ -31,7 +31,7 @@ AFFIRMATIONS = (  # what stands where a negation might: "evidence of", with "no"
     r"suspected|probable|possible|likely"
 )
 AFTER = (
-    r"not\s+\w+|ruled\s+out|excluded|unlikely|likely|absent|present|negative|positive|confirmed|"
+    r"not\s+\w+(?:[\-‐-―/]\w+)*|ruled\s+out|excluded|unlikely|likely|absent|present|negative|positive|confirmed|"
     r"suspected|resolved|free|seen|identified|detected|ausgeschlossen|unwahrscheinlich|exclue?s?|"
     r"descartad[oa]s?"
 )
