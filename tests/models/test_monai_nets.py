@@ -7,9 +7,11 @@ import pytest
 import torch
 from monai.networks import nets
 
+from medvision.consensus import Consensus
 from medvision.errors import SpecError
 from medvision.models import build_model
 from medvision.models.monai_nets import NETS, find_net
+from medvision.models.network import members_of
 from medvision.predictor import Predictor
 from medvision.spec import ModelSpec
 from medvision.transfer import encoder_of
@@ -71,8 +73,11 @@ def test_weights_are_those_of_monai():
 
 
 def test_members_are_an_ensemble():
-    model = build_model(spec_of("UNet", 2, members=2)).eval()
-    assert model(torch.randn(1, 1, 32, 32, 1)).shape == (1, 3, 32, 32, 1)
+    spec = spec_of("UNet", 2, members=2)
+    members = members_of(build_model(spec).eval())
+    assert len(members) == 2
+    said = Consensus(members, spec)(torch.randn(1, 1, 32, 32, 1))
+    assert said.shape == (1, 3, 32, 32, 1)
 
 
 @pytest.mark.parametrize(

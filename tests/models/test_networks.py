@@ -8,9 +8,11 @@ import torch
 from monai.networks.nets import SegResNet, SwinUNETR
 from torch import nn
 
+from medvision.consensus import Consensus
 from medvision.errors import SpecError
 from medvision.models import MODELS, build_model
 from medvision.models.decoder import small_steps
+from medvision.models.network import members_of
 from medvision.models.resnet import PadShortcut, ResNetEncoder
 from medvision.spec import TASKS, InputSpec, ModelSpec
 
@@ -175,8 +177,9 @@ def test_an_ensemble_gives_the_log_of_the_mean_probability(task):
     image = torch.randn(2, 1, 8, 8, 8)
     with torch.no_grad():
         each = torch.stack([member(image).softmax(dim=1) for member in net.members])
-        assert torch.allclose(net(image), each.mean(dim=0).log(), atol=1e-5)
-        assert torch.allclose(net(image).softmax(dim=1), each.mean(dim=0), atol=1e-6)
+        said = Consensus(members_of(net), spec)(image)
+    assert torch.allclose(said, each.mean(dim=0).log(), atol=1e-5)
+    assert torch.allclose(said.softmax(dim=1), each.mean(dim=0), atol=1e-6)
 
 
 def give_weights(ours, theirs, homes):
