@@ -1,4 +1,6 @@
-"""Time to import medvision and to answer --help, beside its peers, in fresh processes.
+"""Time to import medvision, to answer --help and to have a model ready, beside its peers.
+
+Each in a fresh process.
 
     python benchmarks/startup.py
 
@@ -18,6 +20,7 @@ COMMANDS = {
     "python, nothing imported": ["-c", "pass"],
     "import medvision": ["-c", "import medvision"],
     "medvision --help": ["-m", "medvision", "--help"],
+    "a predictor, loaded": ["-c", "import medvision; medvision.load_predictor('hippocampus')"],
     "import monai": ["-c", "import monai"],
     "import torchio": ["-c", "import torchio"],
     "import SimpleITK": ["-c", "import SimpleITK"],

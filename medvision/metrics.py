@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from monai.metrics import compute_hausdorff_distance
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -25,6 +24,8 @@ def hd95_mm(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequenc
     """
     if not found.any() or not truth.any():
         return float("nan")
+    from monai.metrics import compute_hausdorff_distance  # takes seconds
+
     pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (found, truth)]
     with warnings.catch_warnings():  # MONAI deprecates an argument that it passes itself
         warnings.simplefilter("ignore", FutureWarning)

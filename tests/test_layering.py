@@ -111,6 +111,15 @@ def test_importing_medvision_is_light():
     assert found.stdout.strip() == "[]"
 
 
+def test_a_network_of_our_own_does_not_wait_for_monai():
+    code = (
+        "import sys, medvision; medvision.load_predictor('hippocampus', 'cpu'); "
+        "print([m for m in ('monai', 'transformers', 'sklearn') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys\n"

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch.nn.functional as F  # noqa: N812
-from monai.networks.nets.densenet import DenseNet
-from monai.networks.nets.efficientnet import EfficientNetBN
-from monai.networks.nets.vit import ViT
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
+from medvision.models.from_monai import net_of_monai
 from medvision.models.layers import CONV, check_count, cumulative
 
 STEMS = ("large", "small")
@@ -34,7 +32,7 @@ class DenseNetEncoder(Encoder):
         super().__init__()
         check_stem(stem)
         self.large = stem == "large"
-        net = DenseNet(dims, in_channels, out_channels=1)
+        net = net_of_monai("DenseNet")(dims, in_channels, out_channels=1)
         if not self.large:
             net.features.conv0 = CONV[dims](in_channels, 64, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(net.features.conv0.weight)
@@ -80,7 +78,7 @@ class EfficientNetEncoder(Encoder):
     def __init__(self, dims: int, in_channels: int, *, stem: str = "large") -> None:
         super().__init__()
         check_stem(stem)
-        net = EfficientNetBN(
+        net = net_of_monai("EfficientNetBN")(
             "efficientnet-b0", pretrained=False, spatial_dims=dims, in_channels=in_channels
         )
         if stem == "small":
@@ -153,7 +151,7 @@ class ViTEncoder(Encoder):
         self.grid = tuple(side // one for side, one in zip(image_size, patch, strict=True))
         if any(side % one for side, one in zip(image_size, patch, strict=True)):
             raise ValueError(f"its sides must divide by patch_size, {patch_size}")
-        net = ViT(
+        net = net_of_monai("ViT")(
             in_channels=in_channels,
             img_size=image_size,
             patch_size=patch,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.networks import nets
 from torch import Tensor, nn
 
 from medvision.errors import SpecError
+from medvision.models.from_monai import net_of_monai
 from medvision.models.layers import Stride
 from medvision.models.network import flatten, unflatten
 from medvision.spec import ModelSpec, Task
@@ -68,43 +68,43 @@ def by_patch(settings: Settings, dims: int) -> Stride:
 class Net:
     """A network of MONAI: what makes it, for which task, and what its arguments are called."""
 
-    build: Callable[..., nn.Module]
+    build: str  # as all names here, of `monai.networks.nets`
     divisor: Divisor = ones
     task: Task = "segmentation"
     channels: str = "in_channels"
     outputs: str = "out_channels"
-    base: Callable[..., nn.Module] | None = None  # whose arguments it takes, too
+    base: str = ""  # whose arguments it takes, too
 
 
-def classifier(build: Callable[..., nn.Module], base: Callable[..., nn.Module]) -> Net:
+def classifier(build: str, base: str) -> Net:
     """Return a network that classifies, with the names that its family uses."""
-    first = "n_input_channels" if base is nets.ResNet else "in_channels"
-    last = "out_channels" if base is nets.DenseNet else "num_classes"
+    first = "n_input_channels" if base == "ResNet" else "in_channels"
+    last = "out_channels" if base == "DenseNet" else "num_classes"
     return Net(build, ones, "classification", first, last, base)
 
 
 NETS: dict[str, Net] = {
-    "UNet": Net(nets.UNet, by_strides),
-    "BasicUNet": Net(nets.BasicUNet, always(16)),
-    "AttentionUnet": Net(nets.AttentionUnet, by_strides),
-    "DynUNet": Net(nets.DynUNet, by_strides),
-    "FlexibleUNet": Net(nets.FlexibleUNet, always(32)),
-    "HighResNet": Net(nets.HighResNet),
-    "MedNeXt": Net(nets.MedNeXt, by_mednext),
-    "SegResNet": Net(nets.SegResNet, by_levels),
-    "SegResNetDS": Net(nets.SegResNetDS, by_resolution),
-    "SwinUNETR": Net(nets.SwinUNETR, by_patch),
-    "UNETR": Net(nets.UNETR, always(16)),
-    "VNet": Net(nets.VNet, always(16)),
-    "DenseNet": classifier(nets.DenseNet, nets.DenseNet),
-    "EfficientNetBN": classifier(nets.EfficientNetBN, nets.EfficientNetBN),
-    "SENet154": classifier(nets.SENet154, nets.SENet),
+    "UNet": Net("UNet", by_strides),
+    "BasicUNet": Net("BasicUNet", always(16)),
+    "AttentionUnet": Net("AttentionUnet", by_strides),
+    "DynUNet": Net("DynUNet", by_strides),
+    "FlexibleUNet": Net("FlexibleUNet", always(32)),
+    "HighResNet": Net("HighResNet"),
+    "MedNeXt": Net("MedNeXt", by_mednext),
+    "SegResNet": Net("SegResNet", by_levels),
+    "SegResNetDS": Net("SegResNetDS", by_resolution),
+    "SwinUNETR": Net("SwinUNETR", by_patch),
+    "UNETR": Net("UNETR", always(16)),
+    "VNet": Net("VNet", always(16)),
+    "DenseNet": classifier("DenseNet", "DenseNet"),
+    "EfficientNetBN": classifier("EfficientNetBN", "EfficientNetBN"),
+    "SENet154": classifier("SENet154", "SENet"),
 } | {
-    name: classifier(getattr(nets, name), base)
+    name: classifier(name, base)
     for base, names in (
-        (nets.DenseNet, "DenseNet121 DenseNet169 DenseNet201 DenseNet264"),
-        (nets.ResNet, "resnet10 resnet18 resnet34 resnet50 resnet101 resnet152 resnet200"),
-        (nets.SENet, "SEResNet50 SEResNet101 SEResNet152 SEResNext50 SEResNext101"),
+        ("DenseNet", "DenseNet121 DenseNet169 DenseNet201 DenseNet264"),
+        ("ResNet", "resnet10 resnet18 resnet34 resnet50 resnet101 resnet152 resnet200"),
+        ("SENet", "SEResNet50 SEResNet101 SEResNet152 SEResNext50 SEResNext101"),
     )
     for name in names.split()
 }
@@ -170,21 +170,19 @@ def find_net(name: str) -> tuple[str, Net] | None:
         return None
     if last in NETS:
         return last, NETS[last]
-    meant = getattr(nets, last, None)
-    same = [(key, net) for key, net in NETS.items() if meant is not None and net.build is meant]
-    return same[0] if same else None
+    meant = net_of_monai(last)
+    same = [key for key, net in NETS.items() if net_of_monai(net.build) is meant] if meant else []
+    return (same[0], NETS[same[0]]) if same else None
 
 
 def settings_of_net(net: Net) -> dict[str, Any]:
     """Return the names of a network's settings, with what they are when nobody says."""
     known: dict[str, Any] = {}
-    for build in (net.base, net.build):
-        if build is None:
-            continue
-        for one in inspect.signature(build).parameters.values():
+    for name in filter(None, (net.base, net.build)):
+        for one in inspect.signature(net_of_monai(name)).parameters.values():
             if one.kind is not one.VAR_KEYWORD:
                 known[one.name] = None if one.default is one.empty else one.default
-    if net.build is not net.base:  # what a preset sets itself
+    if net.build != net.base:  # what a preset sets itself
         for name in ("block", "block_inplanes"):
             known.pop(name, None)
     return {name: value for name, value in known.items() if name not in REFUSED}
@@ -222,11 +220,12 @@ def build_monai(spec: ModelSpec) -> MonaiNet:
             raise SpecError(
                 f"{spec.architecture} has {key} {settings[key]}, but the spec needs {value}."
             )
-    if "pretrained" in inspect.signature(net.build).parameters:
+    build = net_of_monai(net.build)
+    if "pretrained" in inspect.signature(build).parameters:
         settings["pretrained"] = False  # nothing is fetched
     try:
         divisor = net.divisor(given, spec.dims)
-        model = MonaiNet(net.build(**wanted | settings), spec.dims, divisor, order, binary)
+        model = MonaiNet(build(**wanted | settings), spec.dims, divisor, order, binary)
         if any(side % one for side, one in zip(spec.roi_size, divisor, strict=False)):
             raise ValueError(f"its sides must divide by {divisor}")
     except Exception as error:  # MONAI's networks raise what they like of settings

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import cast
 
 import torch.nn.functional as F  # noqa: N812
-from monai.networks.nets.resnet import ResNet, ResNetBottleneck
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
+from medvision.models.from_monai import net_of_monai
 from medvision.models.layers import BATCH_NORM, check_count, cumulative, norm_layer
 
 LAYERS = {  # He et al., CVPR 2016, table 1; 10 and 200 as in MedicalNet
@@ -25,6 +25,7 @@ LAYERS = {  # He et al., CVPR 2016, table 1; 10 and 200 as in MedicalNet
 }
 STEMS = {"large": (7, 2, True), "medium": (3, 2, False), "small": (3, 1, False)}
 SHORTCUTS = ("A", "B")
+EXPANSION = {"basic": 1, "bottleneck": 4}  # channels that a block ends in, by its width
 
 
 class ResNetEncoder(Encoder):
@@ -68,7 +69,7 @@ class ResNetEncoder(Encoder):
         block, layers = LAYERS[depth]
         kernel, stride, pooled = STEMS[stem]
         widths = [width * 2**stage for stage in range(4)]
-        net = ResNet(
+        net = net_of_monai("ResNet")(
             block=block,
             layers=list(layers),
             block_inplanes=widths,
@@ -90,7 +91,7 @@ class ResNetEncoder(Encoder):
         self.layer1, self.layer2, self.layer3, self.layer4 = (
             net.layer1, net.layer2, net.layer3, net.layer4,
         )  # fmt: skip
-        expansion = ResNetBottleneck.expansion if block == "bottleneck" else 1
+        expansion = EXPANSION[block]
         channels = [expansion * one for one in widths]
         strides = [(stride * (2 if pooled else 1),) * dims] + [(2,) * dims] * 3
         maps = cumulative(strides)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from monai.networks.nets.segresnet import SegResNet
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
+from medvision.models.from_monai import net_of_monai
 from medvision.models.layers import check_count, cumulative, stage_strides
 from medvision.models.network import Segmenter
 
@@ -37,7 +38,7 @@ class SegResNetEncoder(Encoder):
         check_count("init_filters", init_filters)
         steps = stage_strides(dims, blocks_down, None)
         self.init_filters, self.blocks_down = init_filters, tuple(blocks_down)
-        net = SegResNet(
+        net = net_of_monai("SegResNet")(
             spatial_dims=dims,
             in_channels=in_channels,
             init_filters=init_filters,
@@ -64,7 +65,7 @@ class SegResNetEncoder(Encoder):
 class SegResNetDecoder(nn.Module):
     """Linear upsampling, and skips that are added."""
 
-    def __init__(self, net: SegResNet) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.up_samples, self.up_layers = net.up_samples, net.up_layers
 
@@ -80,7 +81,7 @@ class SegResNetDecoder(nn.Module):
 
 def build_segresnet(encoder: SegResNetEncoder, in_channels: int, outputs: int) -> Segmenter:
     """Put SegResNet's own decoder and head on its encoder."""
-    net = SegResNet(
+    net = net_of_monai("SegResNet")(
         spatial_dims=len(encoder.strides[0]),
         in_channels=in_channels,
         out_channels=outputs,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.networks.nets.swin_unetr import SwinUNETR
 from torch import Tensor, nn
 
 from medvision.models.encoder import Encoder
+from medvision.models.from_monai import net_of_monai
 from medvision.models.layers import check_count, cumulative
 from medvision.models.network import Segmenter
 
@@ -67,7 +67,7 @@ class SwinEncoder(Encoder):
 class SwinDecoder(nn.Module):
     """Residual blocks on every skip, the image among them, and transposed convolutions up."""
 
-    def __init__(self, net: SwinUNETR) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.encoder1, self.encoder2, self.encoder3 = net.encoder1, net.encoder2, net.encoder3
         self.encoder4, self.encoder10 = net.encoder4, net.encoder10
@@ -94,8 +94,8 @@ def build_swin_unetr(encoder: SwinEncoder, in_channels: int, outputs: int) -> Se
     return Segmenter(encoder, SwinDecoder(net), [net.out])
 
 
-def build_whole(**settings: Any) -> SwinUNETR:
+def build_whole(**settings: Any) -> Any:
     """Build MONAI's network, also where the default device is meta: it reads numbers on its way."""
     with torch.device("cpu"):
-        net = SwinUNETR(**settings)
+        net = net_of_monai("SwinUNETR")(**settings)
     return net.to(torch.get_default_device())
