@@ -14,6 +14,7 @@ from viewer import Layer, labels_layer, show_viewer
 from medvision import MedvisionError, Volume
 from medvision.compare import Comparison, compare_masks, compare_scores
 from medvision.geometry import to_world
+from medvision.mask_figures import TOLERANCE_MM
 from medvision.render import focus_of
 
 COLORS = {1: (0, 200, 255), 2: (255, 120, 0), 3: (230, 60, 200)}
@@ -113,30 +114,42 @@ def structures(overlay: Overlay) -> dict[int, str]:
 def show_agreement(compared: Comparison) -> None:
     """Show how two masks agree, structure by structure."""
     number = st.column_config.NumberColumn
+    nsd = f"NSD at {TOLERANCE_MM:g} mm"
     st.dataframe(
         [
             {
                 "structure": one.name,
                 "Dice": one.dice,
+                "IoU": one.iou,
                 "HD95, mm": one.hd95_mm,
+                "ASSD, mm": one.assd_mm,
+                nsd: one.nsd,
                 "found, ml": one.ml_found,
                 "held against, ml": one.ml_truth,
                 "difference, ml": one.difference_ml,
                 "difference, %": one.difference_percent,
+                "parts": one.lesions.true,
+                "parts hit": one.lesions.hit,
+                "parts beyond": one.lesions.false,
+                "F1 of parts": one.lesions.f1,
             }
             for one in compared.rows
         ],
         hide_index=True,
         column_config={
-            "Dice": number(format="%.4f"),
+            **dict.fromkeys(("Dice", "IoU", nsd, "F1 of parts"), number(format="%.4f")),
             **dict.fromkeys(
                 ("found, ml", "held against, ml", "difference, ml"), number(format="%.3f")
             ),
-            "HD95, mm": number(format="%.2f"),
+            **dict.fromkeys(("HD95, mm", "ASSD, mm"), number(format="%.2f")),
             "difference, %": number(format="%.1f"),
         },
     )
-    st.caption("Dice is 1 where both are empty; HD95 is left out where either is.")
+    st.caption(
+        "Where both are empty, overlaps are 1 and there is no distance; where one is, overlaps are "
+        "0 and distances are the diagonal of the grid. A part is what hangs together by faces; one "
+        "is hit where a voxel of it was found, and beyond where none is in what it is held against."
+    )
 
 
 def show_scores(first: Answer, second: Answer) -> None:

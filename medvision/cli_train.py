@@ -291,6 +291,10 @@ def evaluate(
     ],
     model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")] = "",
     split: Annotated[str, typer.Option(help="Only rows of this split, such as test.")] = "",
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(help="Of masks the NSD's, in mm: 1.5, or of one structure name=1.5."),
+    ] = None,
     ablate: Annotated[
         bool,
         typer.Option(
@@ -310,7 +314,7 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Hold a model against the truth: Dice, HD95 and volume error of masks, AUC of classes.
+    """Hold a model against the truth: overlap, distances and lesions of masks, AUC of classes.
 
     With --ablate: does the report add anything to the image? Trains what the answer needs.
 
@@ -320,9 +324,10 @@ def evaluate(
 
       medvision evaluate cases.csv --ablate --plan plan.json --out ablation
     """
-    if ablate and (model or split):
+    if ablate and (model or split or tolerance):
+        other = "--model" if model else "--split" if split else "--tolerance"
         raise typer.BadParameter(
-            f"--ablate does not go with {'--model' if model else '--split'}: it trains models of "
+            f"--ablate does not go with {other}: it trains models of "
             "its own, and judges them by the rows of split test, or by folds."
         )
     if ablate == bool(model) or ablate != (plan_file is not None):
@@ -334,17 +339,20 @@ def evaluate(
     if plan_file is not None:
         compare(cases, plan_file, out, seeds, folds, device, quiet)
         return
-    from medvision.dataset import read_cases
+    from medvision.dataset import patients_of, read_cases
     from medvision.evaluate import evaluate as score_cases
+    from medvision.mask_figures import parse_tolerances
     from medvision.predictor import load_predictor
-    from medvision.scores import score_table, write_scores
+    from medvision.score_tables import score_table
+    from medvision.scores import write_scores
 
     predictor = load_predictor(model, device)
     chosen = read_cases(cases, (split,) if split else (), predictor.spec.task)
-    scores = score_cases(predictor, chosen, not quiet)
+    tolerances = parse_tolerances(tolerance or [], predictor.spec.class_names)
+    scores = score_cases(predictor, chosen, not quiet, tolerances)
     write_scores(scores, out)
     if not quiet:
-        typer.echo(score_table(scores))
+        typer.echo(score_table(scores, patients_of(chosen)))
 
 
 def compare(

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from medvision.errors import GeometryError, SpecError
 from medvision.geometry import voxel_mm3
-from medvision.metrics import dice, hd95_mm
+from medvision.lesions import LesionCounts
+from medvision.mask_figures import (
+    TOLERANCE_MM,
+    MaskFigures,
+    Tolerance,
+    check_tolerances,
+    figures_of_labels,
+    tolerance_of,
+)
 from medvision.volume import SeriesInfo, Volume, same_grid
 
 MOST_LABELS = 1000  # a map with more is no label map
@@ -32,8 +40,9 @@ class Agreement:
     label : int
     dice : float
         2·|A∩B| / (|A|+|B|); 1 when both are empty.
-    hd95_mm : float or None
-        The larger of the two 95th percentiles of surface distances; None when either is empty.
+    iou, hd95_mm, assd_mm, nsd, lesions
+        As `MaskFigures` has them, those of an evaluation: of two masks of which one is empty, the
+        distances are the grid's diagonal.
     ml_found, ml_truth, difference_ml : float or None
         `difference_ml` is found minus truth.
     difference_percent : float or None
@@ -52,6 +61,10 @@ class Agreement:
     ml_truth: float | None
     difference_ml: float | None
     difference_percent: float | None
+    iou: float
+    assd_mm: float | None
+    nsd: float | None
+    lesions: LesionCounts
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,12 @@ class ScoreDifference:
     difference: float | None  # b minus a
 
 
-def compare_masks(found: Volume, truth: Volume, names: Mapping[int, str]) -> Comparison:
+def compare_masks(
+    found: Volume,
+    truth: Volume,
+    names: Mapping[int, str],
+    tolerance_mm: Tolerance = TOLERANCE_MM,
+) -> Comparison:
     """Hold a mask or a label map against another one of the same scan.
 
     Axes in another order or direction are no matter: `truth` is brought onto those of `found`,
@@ -93,6 +111,8 @@ def compare_masks(found: Volume, truth: Volume, names: Mapping[int, str]) -> Com
         (1, I, J, K), whole numbers; 0 is nothing.
     names : mapping of int to str
         Label → name; a label without one is called ``"label 7"``.
+    tolerance_mm : float, or mapping of str to float
+        Of the NSD in mm: of all structures, or by name.
 
     Returns
     -------
@@ -103,7 +123,7 @@ def compare_masks(found: Volume, truth: Volume, names: Mapping[int, str]) -> Com
     GeometryError
         When the two do not lie on one grid; it names both.
     SpecError
-        When one of them is no label map.
+        When one of them is no label map, or a tolerance does not fit.
     """
     truth = on_axes_of(found, truth)
     mine, theirs = labels_of(found, "what was found"), labels_of(truth, "the truth")
@@ -111,42 +131,43 @@ def compare_masks(found: Volume, truth: Volume, names: Mapping[int, str]) -> Com
     difference[(mine != 0) & (theirs == 0)] = ONLY_FOUND
     difference[(mine == 0) & (theirs != 0)] = ONLY_TRUTH
     difference[(mine != theirs) & (mine != 0) & (theirs != 0)] = OTHER_LABEL
-    block = block_of((mine != 0) | (theirs != 0))
-    mine, theirs = mine[block], theirs[block]
     there = {int(label) for one in (mine, theirs) for label in np.unique(one)} - {0}
     if len(there) > MOST_LABELS:
         raise SpecError(f"The two hold {len(there)} different values: label maps hold few.")
+    called = {
+        label: names.get(label, f"label {label}") for label in sorted(there | set(names) - {0})
+    }
+    check_tolerances(tolerance_mm, list(called.values()))
     known = found.info.spacing_known and truth.info.spacing_known
-    ml = voxel_mm3(found.affine) / 1000.0 if known else None  # mm³ → ml
-    rows = tuple(
-        agreement(
-            (names.get(label, f"label {label}"), label), mine == label, theirs == label, found, ml
-        )
-        for label in sorted(there | set(names) - {0})
+    each = figures_of_labels(
+        mine,
+        theirs,
+        {label: tolerance_of(name, tolerance_mm) for label, name in called.items()},
+        found.spacing if known else None,
     )
+    ml = voxel_mm3(found.affine) / 1000.0 if known else None  # mm³ → ml
+    rows = tuple(agreement(called[label], label, one, ml) for label, one in each)
     info = SeriesInfo(description="difference", spacing_known=known, space=found.info.space)
     return Comparison(rows, Volume(difference[None], found.affine, info))
 
 
-def agreement(
-    structure: tuple[str, int],
-    mine: NDArray[np.bool_],
-    theirs: NDArray[np.bool_],
-    grid: Volume,
-    ml: float | None,
-) -> Agreement:
+def agreement(name: str, label: int, one: MaskFigures, ml: float | None) -> Agreement:
     """Return the row of one structure; `ml` is the volume of a voxel, None where unknown."""
-    name, label = structure
-    counts = int(mine.sum()), int(theirs.sum())
-    block = block_of(mine | theirs)
-    overlap = dice(mine[block], theirs[block])
-    distance = None
-    if ml is not None and all(counts):
-        distance = hd95_mm(mine[block], theirs[block], grid.spacing)
-    percent = 100.0 * (counts[0] - counts[1]) / counts[1] if counts[1] else None
-    volumes = [None if ml is None else count * ml for count in counts]
-    gap = None if ml is None else (counts[0] - counts[1]) * ml
-    return Agreement(name, label, overlap, distance, volumes[0], volumes[1], gap, percent)
+    gap = one.found - one.truth
+    return Agreement(
+        name,
+        label,
+        one.dice,
+        one.hd95_mm,
+        ml_found=None if ml is None else one.found * ml,
+        ml_truth=None if ml is None else one.truth * ml,
+        difference_ml=None if ml is None else gap * ml,
+        difference_percent=100.0 * gap / one.truth if one.truth else None,
+        iou=one.iou,
+        assd_mm=one.assd_mm,
+        nsd=one.nsd,
+        lesions=one.lesions,
+    )
 
 
 def compare_scores(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[ScoreDifference, ...]:
@@ -227,16 +248,3 @@ def labels_of(volume: Volume, what: str) -> NDArray[Any]:
     if not np.array_equal(whole, array):
         raise SpecError(f"A label map holds whole numbers; {what} holds others: is it a scan?")
     return whole
-
-
-def block_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the box around a mask and one voxel beyond it; all of the grid where it is empty.
-
-    The voxel beyond keeps the surface what it is on the whole grid.
-    """
-    block = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        block.append(slice(max(int(hit[0]) - 1, 0), int(hit[-1]) + 2) if len(hit) else slice(None))
-    return tuple(block)

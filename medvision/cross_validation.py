@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
 from medvision.dataset import (
     classes_of,
     is_multilabel,
+    patients_of,
     read_cases,
     task_of,
 )
@@ -26,7 +27,8 @@ from medvision.plan_text import plan_text
 from medvision.processes import first_process
 from medvision.report import DEFAULT_SECTIONS
 from medvision.review import limit_in_words, limit_of
-from medvision.scores import Score, least_confidences, read_scores, score_table, write_scores
+from medvision.score_tables import score_table
+from medvision.scores import Score, least_confidences, read_scores, write_scores
 from medvision.spec import ModelSpec, Task
 from medvision.train import CHECKPOINT, METRICS, MODEL, train
 
@@ -39,11 +41,15 @@ SURE = (
 
 @dataclass(frozen=True)
 class FoldRun:
-    """One training of a cross-validation; `fold` is None when all cases were trained on."""
+    """One training of a cross-validation; `fold` is None when all cases were trained on.
+
+    `patients` are those of the cases that were held out, by case_id.
+    """
 
     fold: int | None
     model: Path
     scores: Sequence[Score]
+    patients: Mapping[str, str]
 
 
 def plan_cases(
@@ -154,7 +160,7 @@ def train_folds(
         rest = [case for i, case in enumerate(cases) if i not in set(held_out)]
         folder = out / f"fold_{number}" if folds else out
         run = train(rest, val, spec, config, folder, device, resume, show, start, notes)
-        runs.append(FoldRun(number if folds else None, run.model, run.scores))
+        runs.append(FoldRun(number if folds else None, run.model, run.scores, patients_of(val)))
     if folds and only_fold is None and first_process():
         scores = [score for run in runs for score in run.scores]
         write_scores(scores, out / METRICS)
@@ -253,11 +259,13 @@ def join_folds(out: Path, folds: int) -> Path:
 def fold_table(runs: Sequence[FoldRun]) -> str:
     """Return a Markdown table per fold, and one over all cases."""
     parts = [
-        (f"Fold {run.fold}\n\n" if run.fold is not None else "") + score_table(run.scores)
+        (f"Fold {run.fold}\n\n" if run.fold is not None else "")
+        + score_table(run.scores, run.patients)
         for run in runs
         if run.scores
     ]
     if len(parts) > 1:
         every = [score for run in runs for score in run.scores]
-        parts.append(f"All folds\n\n{score_table(every)}")
+        patients = {case_id: one for run in runs for case_id, one in run.patients.items()}
+        parts.append(f"All folds\n\n{score_table(every, patients)}")
     return "\n\n".join(parts)

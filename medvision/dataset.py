@@ -7,13 +7,14 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from medvision.errors import CasesError, MedvisionError, SpecError
+from medvision.facts import BY, FACTS, fact_columns, facts_of
 from medvision.files import atomic_path
 from medvision.io import read_report, read_volume
 from medvision.progress import track
@@ -23,7 +24,8 @@ from medvision.transforms import preprocess
 from medvision.volume import Volume, same_grid
 
 REPORTS = ("report", "report_file")  # a report's text, or where it lies
-COLUMNS = ("case_id", "image", "image_*", "mask", "label", *REPORTS, "split", "group")
+OWN = ("case_id", "image", "image_*", "mask", "label", *REPORTS, "split", "group")
+COLUMNS = (*OWN, *FACTS, f"{BY}*")
 TRUTH: Mapping[Task, str] = {"segmentation": "mask", "classification": "label"}
 NEAR = 0.75  # of difflib's ratio, from which on a column's name is a slip of another's
 SPLITS = ("", "train", "val", "test")
@@ -36,7 +38,9 @@ class Case:
     `images` are by the name of the input they feed: column ``image_flair`` is ``"flair"``, column
     ``image`` is ``"image"``. The truth is a `mask` on the grid of the reference, the spec's first
     input, or a `label`: the name of a class, or where an image may have several ``"a|b"``, and
-    ``"none"`` where it has none of them. `report` is the text as it came; None without one.
+    ``"none"`` where it has none of them. `report` is the text as it came; None without one. `facts`
+    are what sub-groups are made by, ``{"sex": "F", "age": "60–79"}``: of columns ``sex``, ``age``,
+    ``scanner``, ``site`` and ``by_<name>``.
     """
 
     case_id: str
@@ -47,6 +51,7 @@ class Case:
     label: str = ""
     line: int = 0  # in the cases.csv
     report: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentation") -> list[Case]:
@@ -67,10 +72,10 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
         label, or a patient of another split; or the columns that are missing, unknown or double.
     """
     rows, columns = read_table(path)
-    inputs = image_columns(columns)
+    inputs, told = image_columns(columns), fact_columns(columns)
     missing = [c for c in ("case_id", TRUTH[task]) if c not in columns]
     missing += [] if inputs else ["image (or image_<name> for each of several inputs)"]
-    strange = [c for c in columns if c not in COLUMNS and c not in inputs]
+    strange = [c for c in columns if c not in (*OWN, *inputs, *told)]
     if missing or strange:
         raise CasesError(
             f"{path}: missing columns: {', '.join(missing) or 'none'}; unknown columns: "
@@ -81,7 +86,8 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
             f"{path} has a column report and a column report_file: a report is read from one of "
             "the two, its text or its path; leave the other out."
         )
-    if len(set(columns)) < len(columns) or len(set(inputs.values())) < len(inputs):
+    said = [*inputs.values(), *(f"fact {column.removeprefix(BY)}" for column in told)]
+    if len(set(columns)) < len(columns) or len(set(said)) < len(said):
         raise CasesError(f"{path} has two columns for one thing: {', '.join(columns)}.")
     cases, problems, seen = [], [], set()
     for number, values in rows:
@@ -104,12 +110,13 @@ def read_cases(path: Path, splits: Sequence[str] = (), task: Task = "segmentatio
             problems.append(f"line {number} ({case_id}): no label")
         try:
             report = row["report"] or report_at(path.parent, row["report_file"])
+            facts = facts_of(row, told)
         except MedvisionError as error:
             problems.append(f"line {number} ({case_id}): {error}")
             continue
         images = {name: files[column] for column, name in inputs.items()}
         group, mask = row["group"] or case_id, files.get("mask")
-        cases.append(Case(case_id, images, mask, group, split, label, number, report))
+        cases.append(Case(case_id, images, mask, group, split, label, number, report, facts))
     refuse([*problems, *shared_groups(cases)], f"{path}:\n  ", "\n  ")
     chosen = [case for case in cases if not splits or case.split in splits]
     if not chosen:
@@ -151,7 +158,8 @@ def task_of(path: Path) -> Task:
     _, columns = read_table(path)
     found = [task for task, column in TRUTH.items() if column in columns]
     if len(found) != 1:
-        strange = [c for c in columns if c not in COLUMNS and c not in image_columns(columns)]
+        known = (*OWN, *image_columns(columns), *fact_columns(columns))
+        strange = [c for c in columns if c not in known]
         meant = [] if found else [one for one in with_nearest(strange, columns) if "(" in one]
         raise CasesError(
             f"{path} has {'a column mask and a column label' if found else 'no mask and no label'}:"
@@ -172,6 +180,11 @@ def shared_groups(cases: Sequence[Case]) -> list[str]:
         for group, by in found.items()
         if len(by) > 1
     ]
+
+
+def patients_of(cases: Sequence[Case]) -> dict[str, str]:
+    """Return the patient of each case, by case_id: what intervals are drawn over."""
+    return {case.case_id: case.group for case in cases}
 
 
 def is_multilabel(cases: Sequence[Case]) -> bool:
@@ -210,7 +223,7 @@ def classes_of(
 
 def with_nearest(strange: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Return unknown columns, each with the known one that it is nearly called, if it is absent."""
-    absent = [c for c in COLUMNS if c not in (*columns, "image_*")]
+    absent = [c for c in COLUMNS if c not in (*columns, "image_*", f"{BY}*")]
     told = []
     for name in strange:
         near = get_close_matches(name.lower(), absent, n=1, cutoff=NEAR) if name else []
@@ -229,6 +242,7 @@ def write_cases(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     named = list(dict.fromkeys(column for row in rows for column in row))
     columns = ["case_id", *image_columns(named)]
     columns += [c for c in ("mask", "label", *REPORTS, "split", "group") if c in named]
+    columns += fact_columns(named)
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 from medvision.errors import SpecError
 from medvision.metrics import auc
+from medvision.weighted import curve_of
 
 Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
 Weights: TypeAlias = NDArray[np.int64]  # (D, M): how often each draw holds each case
@@ -53,6 +55,7 @@ def bootstrap(
 ) -> Interval:
     """Return a figure and its 95 % percentile interval (Efron & Tibshirani 1993, chapter 13).
 
+    The interval is expanded as `percentiles` says, as few patients tell less than they seem to.
     Whole groups are drawn, as cases of one patient are alike (Field & Welsh 2007). A draw that the
     figure is not defined for, as it lacks a class, is left out.
 
@@ -80,7 +83,7 @@ def bootstrap(
     """
     check(truth, scores, groups)
     found = draw(metric, truth, [scores], groups, draws, seed)[0]
-    return Interval(metric(truth, scores), *percentiles(found[np.isfinite(found)]))
+    return Interval(metric(truth, scores), *percentiles(found, len(set(groups))))
 
 
 def paired_bootstrap(
@@ -94,8 +97,7 @@ def paired_bootstrap(
 ) -> Interval:
     """Return how much better `a` is than `b` on the same cases: a − b, its 95 % interval, and p.
 
-    Both are judged on the same draws. p is twice the smaller share of draws on one side of 0, the
-    figure itself counted as a draw (Davison & Hinkley 1997, section 4.2).
+    Both are judged on the same draws; p is as `p_of` says.
 
     Parameters
     ----------
@@ -111,14 +113,9 @@ def paired_bootstrap(
     check(truth, a, groups)
     check(truth, b, groups)
     of_a, of_b = draw(metric, truth, [a, b], groups, draws, seed)
-    found = np.round(of_a - of_b, 12)  # equal areas differ by rounding
-    found = found[np.isfinite(found)]
+    found, patients = of_a - of_b, len(set(groups))
     value = metric(truth, a) - metric(truth, b)
-    if not len(found):
-        return Interval(value, *percentiles(found), float("nan"))
-    sides = min(int((found <= 0).sum()), int((found >= 0).sum()))
-    p = min(1.0, 2 * (sides + 1) / (len(found) + 1))
-    return Interval(value, *percentiles(found), p)
+    return Interval(value, *percentiles(found, patients), p_of(found, patients))
 
 
 def check(truth: NDArray[np.integer], scores: NDArray[np.floating], groups: Sequence[str]) -> None:
@@ -130,12 +127,47 @@ def check(truth: NDArray[np.integer], scores: NDArray[np.floating], groups: Sequ
         )
 
 
-def percentiles(found: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the bounds of the middle 95 %; NaN of nothing."""
-    if not len(found):
+def percentiles(found: NDArray[np.float64], groups: int) -> tuple[float, float]:
+    """Return the bounds of the middle 95 % of draws, expanded for few groups; NaN of nothing.
+
+    The share outside is Φ(−√(G / (G − 1)) · t), t the 97.5th percentile of Student's distribution
+    with G − 1 degrees of freedom: plain percentiles are too narrow for few groups G, as they take
+    a normal quantile and a variance of G, not of G − 1 (Hesterberg, The American Statistician
+    2015, "expanded percentile interval"). `benchmarks/coverage.md` has what this does.
+
+    Parameters
+    ----------
+    found : (D,) float
+        The figure in each draw; those that are not finite are left out.
+    groups : int
+        How many were drawn from.
+    """
+    found = np.round(found[np.isfinite(found)], 12)  # equal areas differ by rounding
+    if not len(found) or groups < 2:
         return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    outside = norm.cdf(-stretch(groups) * t.ppf((1 + LEVEL) / 2, groups - 1))
+    low, high = np.quantile(found, [outside, 1 - outside])
     return float(low), float(high)
+
+
+def p_of(found: NDArray[np.float64], groups: int) -> float:
+    """Return the two-sided p of there being no difference, from differences (D,) of draws.
+
+    Twice the smaller share of draws on one side of 0, the figure itself counted as a draw (Davison
+    & Hinkley 1997, section 4.2), and expanded as the interval is: p is below 0.05 where 0 lies
+    outside of it. NaN of nothing.
+    """
+    found = np.round(found[np.isfinite(found)], 12)
+    if not len(found) or groups < 2:
+        return float("nan")
+    sides = min(int((found <= 0).sum()), int((found >= 0).sum()))
+    share = min(0.5, (sides + 1) / (len(found) + 1))
+    return float(2 * t.cdf(norm.ppf(share) / stretch(groups), groups - 1))
+
+
+def stretch(groups: int) -> float:
+    """Return by how much a bootstrap's standard error of a mean of G groups is too small."""
+    return float(np.sqrt(groups / (groups - 1)))
 
 
 def draw(
@@ -165,39 +197,19 @@ def draw_groups(groups: Sequence[str], draws: int, seed: int) -> Iterator[Weight
         return
     rng = np.random.default_rng(seed)
     names, number = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    step = max(1, CHUNK // len(groups))
+    step, count = max(1, CHUNK // len(groups)), len(names)
     for start in range(0, draws, step):
-        counts = [
-            np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-            for _ in range(min(step, draws - start))
-        ]
-        yield np.stack(counts)[:, number]
+        rows = min(step, draws - start)
+        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)[:, number]
 
 
 def weighted_auc(
     truth: NDArray[np.integer], scores: NDArray[np.floating], weights: Weights
 ) -> NDArray[np.float64]:
-    """Return the AUC, as `medvision.metrics.auc` defines it, of D draws from M cases.
-
-    Of each wanted case the share of unwanted cases that score below it, ties by half: the
-    Mann-Whitney form of the area (Hanley & McNeil 1982).
-    """
+    """Return the AUC, as `medvision.metrics.auc` defines it, of D draws from M cases."""
     classes = range(scores.shape[1])
     wanted = classes[1:] if len(classes) == 2 else classes
-    areas = np.zeros(len(weights))
-    for number in wanted:
-        order = np.argsort(scores[:, number], kind="stable")
-        ranked, is_wanted = scores[order, number], (truth == number)[order]
-        ours, others = order[is_wanted], order[~is_wanted]
-        unwanted = ranked[~is_wanted]
-        # others by rising score, summed: how many lie below a score is one look-up
-        below = np.zeros((len(weights), len(others) + 1))
-        np.cumsum(weights[:, others], axis=1, out=below[:, 1:])
-        low = np.searchsorted(unwanted, ranked[is_wanted], "left")
-        high = np.searchsorted(unwanted, ranked[is_wanted], "right")
-        mine = weights[:, ours]
-        won = (mine * (below[:, low] + below[:, high])).sum(axis=1) / 2
-        pairs = mine.sum(axis=1) * below[:, -1]
-        with np.errstate(invalid="ignore"):  # 0 / 0 where a draw lacks a class: NaN
-            areas += won / pairs
-    return areas / len(wanted)
+    draws = weights.astype(np.float64)
+    areas = [curve_of(truth == number, scores[:, number], draws).auc() for number in wanted]
+    return np.asarray(np.mean(areas, axis=0), np.float64)

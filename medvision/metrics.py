@@ -1,14 +1,12 @@
-"""How well masks agree with the truth, per structure in mm, and how well scores tell classes."""
+"""How far masks overlap with the truth, and how well scores tell classes."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from medvision.weighted import calibration_error
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -17,22 +15,10 @@ def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return 2.0 * int((found & truth).sum()) / total if total else 1.0
 
 
-def hd95_mm(found: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequence[float]) -> float:
-    """Return the larger of the two 95th percentiles of surface distances, in mm.
-
-    NaN when either is empty.
-    """
-    if not found.any() or not truth.any():
-        return float("nan")
-    from monai.metrics import compute_hausdorff_distance  # takes seconds
-
-    pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (found, truth)]
-    with warnings.catch_warnings():  # MONAI deprecates an argument that it passes itself
-        warnings.simplefilter("ignore", FutureWarning)
-        distance = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=[float(mm) for mm in spacing]
-        )
-    return float(distance[0, 0])
+def iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Return |A∩B| / |A∪B|; 1 when both are empty."""
+    total = int((found | truth).sum())
+    return int((found & truth).sum()) / total if total else 1.0
 
 
 def auc(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
@@ -91,9 +77,6 @@ def ece(truth: NDArray[np.integer], scores: NDArray[np.floating], bins: int = 15
     """
     if not len(truth):
         return float("nan")
-    sure = scores.max(axis=1)
+    every = np.ones((1, len(truth)))
     right = scores.argmax(axis=1) == truth
-    edges = np.unique(np.quantile(sure, np.arange(1, bins) / bins, method="inverted_cdf"))
-    bin_of = np.searchsorted(edges, sure)
-    gap = np.bincount(bin_of, weights=right - sure)  # |gap| = cases in the bin × |right − sure|
-    return float(np.abs(gap).sum() / len(truth))
+    return float(calibration_error(scores.max(axis=1), right, every, bins)[0])

@@ -1,4 +1,4 @@
-"""What an evaluation found, a row a case: to a CSV, to a table, to the figures training looks at.
+"""What an evaluation found, a row a case: to a CSV, and to the figures training looks at.
 
 Knows nothing of models; `evaluate` fills it.
 """
@@ -15,21 +15,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvision.files import atomic_path
-from medvision.metrics import auc, auprc
+from medvision.lesions import LesionCounts
+from medvision.metrics import auc
 from medvision.spec import found_in, label_of, names_of
 
 
 @dataclass(frozen=True)
 class MaskScore:
-    """Agreement of one structure in one case."""
+    """Agreement of one structure in one case; `MaskFigures` says what each figure is.
+
+    Parameters
+    ----------
+    case_id, structure : str
+    dice : float
+    hd95_mm : float
+        NaN when both are empty, or there are no mm; the grid's diagonal when one is empty.
+    truth_ml, error_ml : float
+        `error_ml` is found minus truth; NaN of pictures without known spacing.
+    confidence : float, optional
+        Of the model in the structure; None where it found none.
+    iou : float, optional
+    nsd : float, optional
+        1 when both are empty, 0 when one is; NaN when there are no mm.
+    assd_mm : float, optional
+        NaN as `hd95_mm`.
+    true_lesions, hit_lesions, found_lesions, false_lesions : int, optional
+        As `LesionCounts` has them.
+
+    Notes
+    -----
+    Tables of earlier versions lack what follows `confidence` (None), and their `hd95_mm` is NaN
+    where one of the two is empty.
+    """
 
     case_id: str
     structure: str
     dice: float
-    hd95_mm: float  # NaN when the structure is absent on either side
+    hd95_mm: float
     truth_ml: float
-    error_ml: float  # found minus truth
-    confidence: float | None = None  # of the model in the structure; None where it found none
+    error_ml: float
+    confidence: float | None = None
+    iou: float | None = None
+    nsd: float | None = None
+    assd_mm: float | None = None
+    true_lesions: int | None = None
+    hit_lesions: int | None = None
+    found_lesions: int | None = None
+    false_lesions: int | None = None
+
+    @property
+    def lesions(self) -> LesionCounts | None:
+        """The lesions of the case; add those of all cases before asking for sensitivity or F1."""
+        counts = (self.true_lesions, self.hit_lesions, self.found_lesions, self.false_lesions)
+        known = [count for count in counts if count is not None]
+        return LesionCounts(*known) if len(known) == len(counts) else None
+
+    @property
+    def empty(self) -> str:
+        """Which masks are empty: ``"both"`` (no distance), ``"truth"`` or ``"found"`` (the worst
+        distance), or neither: ``""``, which is also said of tables of earlier versions.
+        """
+        if self.true_lesions is None or self.found_lesions is None:
+            return ""
+        if not self.true_lesions:
+            return "truth" if self.found_lesions else "both"
+        return "" if self.found_lesions else "found"
 
     def row(self) -> dict[str, Any]:
         """Return what a CSV holds."""
@@ -119,8 +169,11 @@ def score_of(row: Mapping[str, str]) -> Score:
     said = row.get("confidence", "")  # earlier tables have no such column
     sure = float(said) if said else None
     if "structure" in row:
-        numbers = {f.name: float(row[f.name]) for f in fields(MaskScore)[2:-1]}
-        return MaskScore(row["case_id"], row["structure"], **numbers, confidence=sure)
+        held = [f.name for f in fields(MaskScore)[2:] if row.get(f.name)]  # earlier tables: fewer
+        numbers: dict[str, Any] = {
+            name: int(row[name]) if name.endswith("_lesions") else float(row[name]) for name in held
+        }
+        return MaskScore(row["case_id"], row["structure"], **numbers)
     end = "_probability"
     shares = {k.removesuffix(end): float(v) for k, v in row.items() if k.endswith(end)}
     if "truths" in row:
@@ -206,86 +259,3 @@ def mean_dice(scores: Sequence[Score], structure: str) -> float:
     """Return the mean Dice of one structure."""
     found = [s.dice for s in scores if isinstance(s, MaskScore) and s.structure == structure]
     return float(np.mean(found))
-
-
-def score_table(scores: Sequence[Score]) -> str:
-    """Return a Markdown table: of masks means (± standard deviations over cases) per structure,
-    of classes AUC and accuracy, and the share of each class that was found; of classes that come
-    together a row each, with sensitivity and specificity where a half or more counts as found.
-    """
-    labels = [s for s in scores if isinstance(s, LabelScore)]
-    if labels:
-        return label_table(labels)
-    masks = [s for s in scores if isinstance(s, MaskScore)]
-    classes = [s for s in scores if isinstance(s, ClassScore)]
-    return mask_table(masks) if masks else class_table(classes)
-
-
-def mask_table(scores: Sequence[MaskScore]) -> str:
-    """Return the table of a segmentation."""
-    lines = [
-        "| structure | cases | Dice | HD95, mm | volume error, ml | absolute, ml |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(s.structure for s in scores):
-        rows = [s for s in scores if s.structure == name]
-        overlap = np.array([s.dice for s in rows])
-        far = np.array([s.hd95_mm for s in rows])
-        far = far[~np.isnan(far)]
-        error = np.array([s.error_ml for s in rows])
-        distance = f"{far.mean():.2f}" if far.size else "–"
-        lines.append(
-            f"| {name} | {len(rows)} | {overlap.mean():.4f} ± {overlap.std():.4f} "
-            f"| {distance} | {error.mean():+.3f} | {np.abs(error).mean():.3f} |"
-        )
-    return "\n".join(lines)
-
-
-def class_table(scores: Sequence[ClassScore]) -> str:
-    """Return the table of a classification."""
-    truth, shares = arrays(scores)
-    found, names = shares.argmax(axis=1), list(scores[0].scores)
-    right = found == truth
-    recalls = [float(right[truth == c].mean()) for c in range(len(names)) if (truth == c).any()]
-    area = auc(truth, shares)
-    lines = [
-        "| cases | AUC | accuracy | balanced accuracy |",
-        "|---|---|---|---|",
-        f"| {len(scores)} | {'–' if np.isnan(area) else f'{area:.4f}'} | {right.mean():.4f} "
-        f"| {np.mean(recalls):.4f} |",
-        "",
-        "| class | cases | of these found | of those found, right |",
-        "|---|---|---|---|",
-    ]
-    for number, name in enumerate(names):
-        mine, said = truth == number, found == number
-        recall = f"{right[mine].mean():.4f}" if mine.any() else "–"
-        precision = f"{right[said].mean():.4f}" if said.any() else "–"
-        lines.append(f"| {name} | {mine.sum()} | {recall} | {precision} |")
-    return "\n".join(lines)
-
-
-def label_table(scores: Sequence[LabelScore]) -> str:
-    """Return the table of a classification into classes that come together."""
-    truth, shares = label_arrays(scores)
-    found, area = shares >= 0.5, label_figures(scores).get("auc", float("nan"))
-    lines = [
-        "| cases | mean AUC |",
-        "|---|---|",
-        f"| {len(scores)} | {in_digits(area)} |",
-        "",
-        "| class | cases with it | AUC | AUPRC | sensitivity | specificity |",
-        "|---|---|---|---|---|---|",
-    ]
-    for number, name in names_in(scores):
-        mine, said, share = truth[:, number], found[:, number], shares[:, number]
-        sensitivity = said[mine].mean() if mine.any() else float("nan")
-        specificity = (~said[~mine]).mean() if not mine.all() else float("nan")
-        numbers = (yes_no(auc, mine, share), yes_no(auprc, mine, share), sensitivity, specificity)
-        lines.append(f"| {name} | {mine.sum()} | {' | '.join(map(in_digits, numbers))} |")
-    return "\n".join(lines)
-
-
-def in_digits(value: float) -> str:
-    """Return a figure as a table shows it; a dash where there is none."""
-    return "–" if np.isnan(value) else f"{value:.4f}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from medvision.dataset import Case
+from medvision.dataset import Case, patients_of
 from medvision.review import limit_in_words
-from medvision.scores import Score, least_confidences, score_table
+from medvision.score_tables import score_table
+from medvision.scores import Score, least_confidences
 from medvision.text_spec import TextSpec
 from medvision.train_state import TrainState
 
@@ -43,7 +44,7 @@ def training_card(
         )
         result = (
             f"On {len(val_cases)} validation cases, none of whose groups were trained on.{chosen}"
-            f"\n\n{score_table(scores)}\n\n## Review\n\n"
+            f"\n\n{score_table(scores, patients_of(val_cases))}\n\n## Review\n\n"
             f"{limit_in_words(least_confidences(scores), len(val_cases))}\n"
         )
     begun = f"Begun with {state.begun}\n\n" if state.begun else ""

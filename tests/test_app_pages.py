@@ -118,7 +118,10 @@ def test_two_masks_are_compared(root, monkeypatch):
     assert list(table["structure"]) == ["lesion"]
     assert table["Dice"][0] == pytest.approx(2 * 48 / 128)  # cubes of 4³, one voxel apart
     assert table["found, ml"][0] == pytest.approx(0.064)
+    assert table["IoU"][0] == pytest.approx(48 / 80)
     assert table["HD95, mm"][0] == pytest.approx(1)
+    assert table["NSD at 1 mm"][0] == 1
+    assert list(table[["parts", "parts hit", "parts beyond"]].loc[0]) == [1, 1, 0]
     page.selectbox(key="scan").select("film").run()
     assert "Two results of film are needed, and there are none" in page.info[0].value
 

@@ -58,7 +58,7 @@ def test_pictures_are_learned(pictures):
     card = (run.model / "card.md").read_text()
     assert "(classification) for across_columns, across_rows" in card
     assert "trained by medvision on 24 cases of 12 groups" in card
-    assert "| cases | AUC | accuracy | balanced accuracy |" in card
+    assert "| cases | AUC | AUPRC | accuracy | balanced accuracy |" in card
     with (out / "log.csv").open(newline="") as file:
         said = {row["what"] for row in csv.DictReader(file)}
     assert said >= {"loss", "auc", "accuracy", "log_likelihood"}

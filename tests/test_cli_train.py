@@ -16,6 +16,7 @@ from medvision.extras import dataset_builder
 from medvision.model_table import ModelFacts
 from medvision.models import MODELS
 from medvision.plan_file import read_plan
+from medvision.scores import MaskScore, read_scores
 from medvision.spec import TASKS
 
 TINY = ("--set", "network.features=4,8", "--set", "steps=3", "--set", "batch_size=2")
@@ -58,7 +59,7 @@ def test_a_plan_is_shown_written_and_trained(planned, tmp_path):
     out = tmp_path / "run"
     result = run("train", table, "--plan", path, "--out", out, "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert "| cases | AUC | accuracy | balanced accuracy |" in result.output
+    assert "| cases | AUC | AUPRC | accuracy | balanced accuracy |" in result.output
     assert "Model folders: " in result.output
     assert read_plan(out / "plan.json").train.steps == 2
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
@@ -126,6 +127,29 @@ def test_what_is_not_planned_is_planned_first_and_gone_on_with(tmp_path):
     assert result.exit_code == 0, str(result.exception)
     assert (out / "plan.json").read_text() == before
     assert (out / "model" / "model.safetensors").read_bytes() == model
+
+
+def test_masks_are_judged_within_a_tolerance(tmp_path):
+    table, out, scores = write_phantom_cases(tmp_path, 4), tmp_path / "run", tmp_path / "s.csv"
+    options = ("--classes", "ball", "--width", "4", *TINY[2:], "--device", "cpu", "-q")
+    assert run("train", table, "--out", out, *options).exit_code == 0
+    judge = ("evaluate", table, "--model", out / "model", "--out", scores, "-q")
+
+    def judged(tolerance):
+        result = run(*judge, "--tolerance", tolerance)
+        assert result.exit_code == 0, str(result.exception)
+        return [one for one in read_scores(scores) if isinstance(one, MaskScore)]
+
+    wide, narrow = judged("ball=1000"), judged("0")
+    assert len(wide) == 4
+    for most, least in zip(wide, narrow, strict=True):
+        assert most.nsd == (0 if most.empty else 1)
+        assert least.nsd < 1
+        assert most.true_lesions == 1
+        assert most.iou == pytest.approx(most.dice / (2 - most.dice), abs=1e-3)
+    bad = run(*judge, "--tolerance", "liver=1")
+    assert "no structure 'liver'" in str(bad.exception)
+    assert "1.5 or name=1.5" in str(run(*judge, "--tolerance", "wide").exception)
 
 
 def test_folds_leave_an_ensemble_that_predicts(pictures, tmp_path):

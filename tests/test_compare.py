@@ -8,7 +8,8 @@ import pytest
 
 from medvision.compare import Agreement, compare_masks, compare_scores
 from medvision.errors import GeometryError, SpecError
-from medvision.metrics import hd95_mm
+from medvision.lesions import LesionCounts
+from medvision.mask_figures import mask_figures
 from medvision.volume import SeriesInfo, Volume
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 1, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]])  # LAS
@@ -59,10 +60,9 @@ def test_the_order_of_the_axes_does_not_matter(axes):
     assert np.array_equal(turned.difference.array, expected.difference.array)
     other = compare_masks(found.reoriented(axes), truth, names)
     for one, same in zip(other.rows, expected.rows, strict=True):
-        assert one.hd95_mm == pytest.approx(same.hd95_mm)
-        assert replace(one, hd95_mm=0, ml_found=0, ml_truth=0, difference_ml=0) == replace(
-            same, hd95_mm=0, ml_found=0, ml_truth=0, difference_ml=0
-        )
+        assert (one.hd95_mm, one.assd_mm) == pytest.approx((same.hd95_mm, same.assd_mm))
+        rounded = dict.fromkeys(("hd95_mm", "assd_mm", "ml_found", "ml_truth", "difference_ml"), 0)
+        assert replace(one, **rounded) == replace(same, **rounded)
     again = other.difference.reoriented("LAS")
     assert np.array_equal(again.array, expected.difference.array)
 
@@ -71,9 +71,11 @@ def test_what_is_absent_is_stated():
     found, truth = volume(cube(3, 3, 3)), volume(cube(3, 3, 3, value=2))
     names = {1: "mine", 2: "theirs", 3: "nobody's"}
     mine, theirs, nobody = compare_masks(found, truth, names).rows
-    assert (mine.dice, mine.hd95_mm, mine.difference_percent) == (0, None, None)
-    assert (theirs.dice, theirs.hd95_mm, theirs.difference_percent) == (0, None, -100)
-    assert nobody == Agreement("nobody's", 3, 1.0, None, 0, 0, 0, None)
+    worst = pytest.approx(np.linalg.norm([30 * 2, 28 * 1, 26 * 3]))  # the diagonal of the grid
+    assert (mine.dice, mine.hd95_mm, mine.difference_percent) == (0, worst, None)
+    assert (theirs.dice, theirs.hd95_mm, theirs.difference_percent) == (0, worst, -100)
+    none = LesionCounts(0, 0, 0, 0)
+    assert nobody == Agreement("nobody's", 3, 1.0, None, 0, 0, 0, None, 1.0, None, 1.0, none)
     nothing = volume(np.zeros((4, 4, 4), np.uint8))
     [row] = compare_masks(nothing, nothing, {1: "a"}).rows
     assert (row.dice, row.hd95_mm, row.ml_found) == (1.0, None, 0)
@@ -105,7 +107,8 @@ def test_cropping_changes_no_distance():
     found[0, 0, 0] = truth[:, 0] = True  # at the border
     for mine, theirs in ((found, truth), (cube(0, 0, 0) > 0, cube(0, 3, 0) > 0)):
         [row] = compare_masks(volume(mine), volume(theirs), {1: "a"}).rows
-        assert row.hd95_mm == pytest.approx(hd95_mm(mine, theirs, (2, 1, 3)))
+        same = mask_figures(mine, theirs, (2, 1, 3))
+        assert (row.hd95_mm, row.assd_mm, row.nsd) == (same.hd95_mm, same.assd_mm, same.nsd)
 
 
 def test_two_grids_are_refused_with_both_named():
@@ -137,7 +140,8 @@ def test_what_is_no_label_map_is_refused():
 def test_without_spacing_nothing_is_told_in_mm():
     found, truth = volume(cube(3, 3, 3), spacing_known=False), volume(cube(3, 3, 3, side=5))
     [row] = compare_masks(found, truth, {1: "a"}).rows
-    assert (row.hd95_mm, row.ml_found, row.ml_truth, row.difference_ml) == (None,) * 4
+    assert (row.hd95_mm, row.assd_mm, row.nsd) == (None,) * 3
+    assert (row.ml_found, row.ml_truth, row.difference_ml) == (None,) * 3
     assert row.difference_percent == pytest.approx(700)
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from medvision.errors import SpecError
@@ -73,7 +74,9 @@ def test_a_difference_that_is_there_is_found():
     found = paired_bootstrap(truth, good, poor, names(200), draws=500)
     assert found.value == auc(truth, good) - auc(truth, poor)
     assert found.low > 0
-    assert found.p == 2 / 501  # no draw on the other side
+    plain = norm.ppf(1 / 501)  # no draw on the other side
+    assert found.p == pytest.approx(2 * t.cdf(plain / (200 / 199) ** 0.5, 199))
+    assert 2 / 501 < found.p < 2.5 / 501
     back = paired_bootstrap(truth, poor, good, names(200), draws=500)
     assert (back.value, back.p) == (-found.value, found.p)
     assert back.low == pytest.approx(-found.high)

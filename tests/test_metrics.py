@@ -15,15 +15,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from medvision.metrics import auc, auprc, brier, dice, ece, hd95_mm
+from medvision.lesions import LesionCounts
+from medvision.metrics import auc, auprc, brier, dice, ece, iou
+from medvision.score_tables import score_table
 from medvision.scores import (
     ClassScore,
     MaskScore,
-    class_table,
     figures,
     least_confidences,
     read_scores,
-    score_table,
     write_scores,
 )
 
@@ -42,24 +42,29 @@ def test_dice_by_hand():
     assert dice(box(slice(0, 0)), box(slice(0, 0))) == 1
 
 
-def test_surface_distance_is_in_mm():
-    a = box(slice(5, 10), slice(5, 10), slice(5, 10))
-    b = box(slice(5, 10), slice(5, 10), slice(8, 13))  # three slices further
-    assert hd95_mm(a, b, (1, 1, 2.5)) == pytest.approx(7.5)
-    assert hd95_mm(a, a, (1, 1, 1)) == 0
-    assert math.isnan(hd95_mm(a, box(slice(0, 0)), (1, 1, 1)))
+def test_iou_by_hand():
+    a, b = box(slice(0, 4), 0, 0), box(slice(2, 8), 0, 0)
+    assert iou(a, b) == pytest.approx(2 / 8)
+    assert iou(a, a) == 1
+    assert iou(a, box(slice(0, 0))) == 0
+    assert iou(box(slice(0, 0)), box(slice(0, 0))) == 1
 
 
 def test_scores_survive_their_file(tmp_path):
     scores = [
         MaskScore("x", "a", 0.9, float("nan"), 1.25, -0.1),
-        MaskScore("y", "a", 0.8, 2.0, 2.0, 0.3, confidence=0.912345),
+        MaskScore("y", "a", 0.8, 2.0, 2.0, 0.3, 0.912345, 0.6667, 0.75, 0.5, 3, 2, 4, 1),
     ]
     again = read_scores(write_scores(scores, tmp_path / "s.csv"))
     assert again[1] == scores[1]
     assert math.isnan(again[0].hd95_mm)
-    assert again[0].confidence is None
-    assert "| a | 2 | 0.8500 ± 0.0500 | 2.00 | +0.100 | 0.200 |" in score_table(scores)
+    assert (again[0].confidence, again[0].iou, again[0].true_lesions) == (None, None, None)
+    assert again[1].lesions == LesionCounts(true=3, hit=2, found=4, false=1)
+    assert again[0].lesions is None
+    assert (
+        "| a | 2 | 0.850 | 0.667 | 0.750 | 2.00 | 0.50 | 0.667 | +0.100 | 0.200 |"
+        in score_table(scores)
+    )
 
 
 def scores_of(truth, shares, names=("a", "b", "c")):
@@ -83,15 +88,19 @@ def test_figures_of_classes_are_those_of_sklearn(classes):
     assert found["auc"] == auc(truth, shares) == pytest.approx(area)
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, said))
     assert found["log_likelihood"] == pytest.approx(-log_loss(truth, shares))
-    lines = class_table(scores_of(truth, shares, names)).splitlines()
-    balanced = balanced_accuracy_score(truth, said)
-    assert lines[2] == f"| 60 | {area:.4f} | {accuracy_score(truth, said):.4f} | {balanced:.4f} |"
+    lines = score_table(scores_of(truth, shares, names)).splitlines()
+    counts = f"{accuracy_score(truth, said):.3f} | {balanced_accuracy_score(truth, said):.3f}"
+    whole = shares[:, 1] if classes == 2 else shares
+    precision = average_precision_score(np.eye(classes)[truth] if classes > 2 else truth, whole)
+    assert lines[2].startswith(f"| 60 | {area:.3f} | {precision:.3f} | {counts} |")
     recalls = recall_score(truth, said, average=None)
     precisions = precision_score(truth, said, average=None)
     for name, count, recall, precision, line in zip(
         names, np.bincount(truth), recalls, precisions, lines[6:], strict=True
     ):
-        assert line == f"| {name} | {count} | {recall:.4f} | {precision:.4f} |"
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert (cells[0], cells[1], cells[4]) == (name, str(count), f"{recall:.3f}")
+        assert cells[6] == f"{precision:.3f}"
 
 
 def test_cases_that_lack_a_class_have_no_auc_but_a_likelihood():
@@ -99,9 +108,9 @@ def test_cases_that_lack_a_class_have_no_auc_but_a_likelihood():
     found = figures(scores)
     assert list(found) == ["log_likelihood", "accuracy"]
     assert found["log_likelihood"] == pytest.approx(math.log(0.5) / 3)
-    table = class_table(scores)
-    assert "| 3 | – | 1.0000 | 1.0000 |" in table
-    assert "| c | 0 | – | – |" in table
+    table = score_table(scores)
+    assert "| 3 | – | – | 1.000 | 1.000 |" in table
+    assert "| c | 0 | – | – | – | 1.000 | – |" in table
     sure = scores_of([0], np.array([[0.0, 1.0, 0.0]]))  # wrong and sure: bad, but not infinite
     assert math.isfinite(figures(sure)["log_likelihood"])
 
@@ -175,7 +184,9 @@ def test_figures_that_are_not_defined_are_nan():
 def test_a_table_of_an_earlier_version_has_no_confidence(tmp_path):
     head = "case_id,structure,dice,hd95_mm,truth_ml,error_ml"
     (tmp_path / "s.csv").write_text(f"{head}\nx,a,0.9,nan,1.25,-0.1\n")
-    assert read_scores(tmp_path / "s.csv")[0].confidence is None
+    [old] = read_scores(tmp_path / "s.csv")
+    assert (old.dice, old.error_ml, old.confidence) == (0.9, -0.1, None)
+    assert (old.nsd, old.lesions, old.empty) == (None, None, "")
     (tmp_path / "c.csv").write_text("case_id,truth,predicted,a_probability\nx,a,a,0.9\n")
     assert read_scores(tmp_path / "c.csv") == [ClassScore("x", "a", {"a": 0.9})]
 

@@ -31,7 +31,8 @@ from medvision.plan import plan
 from medvision.plan_file import with_settings
 from medvision.prediction import Prediction
 from medvision.predictor import load_predictor
-from medvision.scores import LabelScore, figures, read_scores, score_table, write_scores
+from medvision.score_tables import score_table
+from medvision.scores import LabelScore, figures, read_scores, write_scores
 from medvision.spec import ModelSpec, label_of, names_of
 from medvision.tables import findings_of
 from medvision.text_spec import TextSpec
@@ -114,7 +115,7 @@ def test_two_marks_are_learned_at_once(marks):
     assert found["auc/A"] > 0.95
     assert found["auc/B"] > 0.95
     assert [label_of(s.truths) for s in run.scores] == [case.label for case in val]
-    assert "| class | cases with it | AUC |" in (run.model / "card.md").read_text()
+    assert "| class | cases | AUC |" in (run.model / "card.md").read_text()
     with (run.model.parent / "log.csv").open(newline="") as file:
         assert {row["what"] for row in csv.DictReader(file)} >= {"auc", "auc_A", "auc_B"}
 
@@ -212,15 +213,15 @@ def test_scores_are_written_and_read(tmp_path):
     likely = np.log([0.9, 0.6, 0.8, 0.3, 0.4, 0.9]).mean()
     assert found["log_likelihood"] == pytest.approx(likely)
     table = score_table(scores)
-    assert "| 3 | 0.7500 |" in table
-    assert "| A | 2 | 1.0000 | 1.0000 | 0.5000 | 1.0000 |" in table
-    assert "| B | 1 | 0.5000 | 0.5000 | 1.0000 | 0.5000 |" in table
+    assert "| 3 | 0.750 | 0.750 |" in table
+    assert "| A | 2 | 1.000 | 1.000 | 0.500 | 1.000 | 1.000 |" in table
+    assert "| B | 1 | 0.500 | 0.500 | 1.000 | 0.500 | 0.500 |" in table
 
 
 def test_a_class_of_all_cases_has_no_auc():
     scores = [LabelScore(n, ("A",), {"A": 0.9, "B": 0.2}) for n in "ab"]
     assert list(figures(scores)) == ["log_likelihood"]
-    assert "| A | 2 | – | – | 1.0000 | – |" in score_table(scores)
+    assert "| A | 2 | – | – | 1.000 | – | 1.000 |" in score_table(scores)
 
 
 @pytest.mark.parametrize(
