@@ -102,8 +102,11 @@ def output_of(spec: ModelSpec, files: Sequence[str]) -> list[str]:
     names = ", ".join(f"{i} {name}" for i, name in enumerate(spec.class_names))
     if spec.task == "classification":
         turn = "sigmoid of each" if spec.multilabel else "softmax over them"
+        known = spec.calibration
+        whose = "the logits of their mean" if len(files) > 1 else "logits"
+        by = f", of {whose} divided by {known.temperature:.6g}" if known else ""
         lines = [
-            f"logits: (B, {spec.outputs}), one a class: {names}. Probabilities: {turn}.",
+            f"logits: (B, {spec.outputs}), one a class: {names}. Probabilities: {turn}{by}.",
             "The window is the one at the scan's center, its border repeated beyond it.",
         ]
     elif spec.regions:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medvision.calibration_spec import Calibration
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
 from medvision.geometry import spacing_of, to_world, voxel_mm3
@@ -74,6 +75,8 @@ class Prediction:
         (1, I, J, K) float16 on the grid of the scan: entropy of the mean probabilities of all
         members and mirrored answers, 0 (sure) to 1 (no class likelier than another); where it
         was asked for.
+    calibration : Calibration, optional
+        Of `scores`, which are calibrated where there is one.
 
     Raises
     ------
@@ -94,6 +97,7 @@ class Prediction:
     confidence: Mapping[str, float] = field(default_factory=dict)
     review: float | None = None
     uncertainty: Volume | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.scores is None):
@@ -136,6 +140,20 @@ class Prediction:
         least = self.least_confidence
         return self.review is not None and least is not None and least < self.review
 
+    @property
+    def prediction_set(self) -> tuple[str, ...] | None:
+        """Classes of which one is true as often as `calibration` states; None where unknown."""
+        if self.calibration is None or self.scores is None or self.multilabel:
+            return None
+        return self.calibration.set_of(self.scores)
+
+    @property
+    def decided(self) -> tuple[str, ...] | None:
+        """The classes that reach their thresholds; None where there are no thresholds."""
+        if self.calibration is None or self.scores is None or not self.calibration.thresholds:
+            return None
+        return self.calibration.found_by(self.scores)
+
     def measure(self) -> list[Structure]:
         """Measure every structure, in label order; a classification has none."""
         return list(self._measured)
@@ -175,6 +193,14 @@ class Prediction:
             said["scores"] = rounded(self.scores)
             for what, scores in self.alone.items():
                 said[f"scores_{what}_alone"] = rounded(scores)
+        if self.calibration is not None:
+            said["calibration"] = {
+                "temperature": self.calibration.temperature,
+                "alpha": self.calibration.alpha,
+                "prediction_set": self.prediction_set,
+                "thresholds": dict(self.calibration.thresholds),
+                "decided": self.decided,
+            }
         said["confidence"] = digits_of(self.least_confidence)
         said["review"] = self.review
         said["needs_review"] = self.needs_review
@@ -257,3 +283,26 @@ def in_percent(probability: float) -> str:
     if probability < 0.001:
         return "< 0.1%"
     return "> 99.9%" if probability > 0.999 else f"{probability:.1%}"
+
+
+def calibrated_note(prediction: Prediction) -> str:
+    """Return in words the prediction set, and which classes reach their thresholds; or nothing.
+
+    Examples
+    --------
+    >>> whole = (slice(0, 1),) * 3
+    >>> known = Calibration(1.5, "val", 99, 0.1, 0.8, 99, {"no": 0.7, "yes": 0.3}, "Youden")
+    >>> said = {"scores": {"no": 0.6, "yes": 0.4}, "calibration": known}
+    >>> print(calibrated_note(Prediction("a", "m", ("no", "yes"), whole, **said)))
+    One of: no, yes; 90% of such sets hold the truth. At or above its threshold (Youden): yes.
+    """
+    told, known = [], prediction.calibration
+    if known is None:
+        return ""
+    if prediction.prediction_set is not None and known.alpha is not None:
+        names = ", ".join(prediction.prediction_set)
+        told.append(f"One of: {names}; {100 * (1 - known.alpha):.3g}% of such sets hold the truth.")
+    if prediction.decided is not None:
+        names = ", ".join(prediction.decided) or "none"
+        told.append(f"At or above its threshold ({known.rule}): {names}.")
+    return " ".join(told)

@@ -267,6 +267,7 @@ class Predictor:
             codes=spec.codes,
             confidence=confidence,
             review=spec.review,
+            calibration=spec.calibration,
             uncertainty=entropy,
         )
         if mask is not None:  # what cleaning took away, or another region covers, was not found
@@ -316,8 +317,10 @@ class Predictor:
         return Answer(scores=both, alone={"image": alone, "report": text})
 
     def shares(self, logits: Tensor) -> Scores:
-        """Return the probabilities that logits (1, N) stand for, by class."""
+        """Return the calibrated probabilities that logits (1, N) stand for, by class."""
         numbers = logits[0].double()
+        if self.spec.calibration is not None:
+            numbers = numbers / self.spec.calibration.temperature
         found = numbers.sigmoid() if self.spec.multilabel else numbers.softmax(dim=0)
         return dict(zip(self.spec.class_names, found.tolist(), strict=True))
 

@@ -132,7 +132,7 @@ def open_session(
         store.begin(settings, overwrite)
         sweep(store, out)
         store.add([entry_of(job) for job in jobs], mine)
-        columns = columns_of(spec.task, spec.class_names)
+        columns = columns_of(spec.task, spec.class_names, spec.calibration is not None)
         export = Export(store, out, columns, facts)
         run = Session(store, out, tuple(formats), mine, export)
         run.earlier = sort_out(run, retry_failed, show)

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from medvision.calibration_spec import Calibration
 from medvision.cleanup_spec import Cleanup
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
@@ -25,7 +26,7 @@ Task = Literal["segmentation", "classification"]
 TASKS: tuple[Task, ...] = get_args(Task)
 PLANES = ("axial", "coronal", "sagittal")
 MOST_LABELS = 255  # of a mask
-LATER = ("codes", "cleanup", "sampling", "sliding", "regions", "review")
+LATER = ("codes", "cleanup", "sampling", "sliding", "regions", "review", "calibration")
 LATER_INTENSITY = ("mean", "std", "to", "clip", "inside")
 BETWEEN, NO_CLASS = "|", "none"  # the names in a label, and the label without any
 
@@ -172,6 +173,8 @@ class ModelSpec:
     review : float, optional
         Below this confidence (0 to 1, see `Prediction.confidence`) a person should look at the
         result; None when it is not known.
+    calibration : Calibration, optional
+        Of a classification's probabilities.
     fingerprint : Fingerprint, optional
         Of the reference.
     text : TextSpec, optional
@@ -200,6 +203,7 @@ class ModelSpec:
     sliding: Sliding = field(default_factory=Sliding)
     regions: tuple[int, ...] = ()
     review: float | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -282,6 +286,11 @@ class ModelSpec:
             raise SpecError("What is filled is known before a scan is sampled: scale it before.")
         if self.review is not None and not 0 <= self.review <= 1:
             raise SpecError(f"review is a confidence from 0 to 1, or null; found {self.review}.")
+        thresholds = self.calibration.thresholds if self.calibration else {}
+        if self.calibration and (
+            self.task != "classification" or not set(thresholds) <= set(self.class_names)
+        ):
+            raise SpecError(f"Calibration is of the classes of a classification: {self.name}.")
 
     @property
     def dims(self) -> int:

@@ -99,12 +99,17 @@ def volumes_of(row: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
 
 
 def findings_of(row: Mapping[str, Any]) -> list[str]:
-    """Return the class or classes found, with the probability of each; empty for a failed study."""
+    """Return the class or classes found, with the probability of each; empty for a failed study.
+
+    Of a calibrated model with the prediction set.
+    """
     predicted = row.get("predicted")
     if predicted is None:
         return ["", ""]
     shares = [row.get(f"{name}_probability") for name in predicted.split(BETWEEN)]
-    return [escape(predicted), ", ".join(in_percent(one) for one in shares if one is not None)]
+    among = row.get("prediction_set", "")
+    told = f"{predicted} (one of: {among.replace(BETWEEN, ', ')})" if among else predicted
+    return [escape(told), ", ".join(in_percent(one) for one in shares if one is not None)]
 
 
 def print_notes(outcomes: Sequence[Outcome], console: Console | None = None) -> None:

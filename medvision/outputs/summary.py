@@ -20,7 +20,7 @@ from medvision.outputs.page import (
     scores_table,
     shown,
 )
-from medvision.prediction import Prediction, Structure
+from medvision.prediction import Prediction, Structure, calibrated_note
 from medvision.render.ink import label_color
 from medvision.review import WORD, other_warnings, review_note
 from medvision.study import Study
@@ -137,8 +137,10 @@ def classes_html(prediction: Prediction) -> str:
     least = prediction.least_confidence
     sure = "" if least is None else f" Confidence: {least:.2f}. {CONFIDENCE}"
     several = " Each class has a probability of its own." if prediction.multilabel else ""
+    note = calibrated_note(prediction)
+    known = f"<p>{shown(note)}</p>" if note else ""
     return (
-        f"<p>Found: <b>{shown(said)}</b>.{several}{sure}</p>"
+        f"<p>Found: <b>{shown(said)}</b>.{several}{sure}</p>{known}"
         f'<div class="wide">{scores_table(columns, spoken, MOST_CLASSES)}</div>'
     )
 

@@ -10,9 +10,11 @@ from typing import Any
 from medvision.files import atomic_path
 from medvision.prediction import DIGITS, Prediction, digits_of
 from medvision.review import review_word
-from medvision.spec import Task
+from medvision.spec import Task, label_of
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+CALIBRATED = ("prediction_set", "decided")  # columns of a calibrated classification
 
 
 def row_of(
@@ -20,7 +22,8 @@ def row_of(
 ) -> dict[str, Any]:
     """Return the row of a study that was done.
 
-    Of a segmentation it holds volumes in ml, of a classification probabilities. `source` is the
+    Of a segmentation it holds volumes in ml, of a classification probabilities, and where they are
+    calibrated the prediction set and the classes that reach their thresholds. `source` is the
     scan's path as the user named it. `confidence` is that of the least sure structure or class, and
     `review` is as of `medvision.review.review_word`.
     """
@@ -37,6 +40,12 @@ def row_of(
     }
     if prediction.scores is not None:
         row["predicted"] = prediction.predicted
+        if prediction.calibration is not None:
+            told = prediction.prediction_set, prediction.decided
+            row |= {
+                column: "" if names is None else label_of(names)
+                for column, names in zip(CALIBRATED, told, strict=True)
+            }
         return row | {
             f"{name}_probability": round(float(p), DIGITS) for name, p in prediction.scores.items()
         }
@@ -61,12 +70,13 @@ def failed_row(case_id: str, source: str, reason: str, seconds: float) -> dict[s
     }
 
 
-def columns_of(task: Task, class_names: Sequence[str]) -> list[str]:
+def columns_of(task: Task, class_names: Sequence[str], calibrated: bool = False) -> list[str]:
     """Return the columns of the table."""
     columns = ["case_id", "source", "status", "reason", "warnings"]
     columns += ["confidence", "review", "seconds"]
     if task == "classification":
-        return [*columns, "predicted", *(f"{name}_probability" for name in class_names)]
+        columns += ["predicted", *(CALIBRATED if calibrated else ())]
+        return [*columns, *(f"{name}_probability" for name in class_names)]
     for name in class_names:
         columns += [f"{name}_ml", f"{name}_voxels"]
     return [*columns, "touches_border", "mask"]
