@@ -13,12 +13,12 @@ from state import plain
 
 from medvision import MedvisionError, Prediction, write_outputs
 from medvision.explain import explain
-from medvision.explanation import Explanation
+from medvision.explanation import HEATS, Explanation
 from medvision.outputs import WRITERS
 from medvision.outputs.explanation import explanation_html, heat_in_words
 from medvision.outputs.page import CONFIDENCE
 from medvision.outputs.uncertainty import UNCERTAINTY
-from medvision.prediction import in_percent
+from medvision.prediction import calibrated_note, in_percent
 from medvision.render import heat_panels, label_color
 from medvision.review import other_warnings, review_note
 from medvision.spec import BETWEEN
@@ -64,6 +64,8 @@ def show_classes(prediction: Prediction) -> None:
         st.metric(f"Likeliest class, {in_percent(probability)}", name)
     if (least := prediction.least_confidence) is not None:
         st.caption(f"Confidence {least:.2f}. {CONFIDENCE}")
+    if note := calibrated_note(prediction):
+        st.caption(plain(note))
     bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
     columns = {f"{what} alone": found for what, found in alone.items() if len(alone) > 1}
     st.dataframe(
@@ -185,18 +187,20 @@ def explanation_of(answer: Answer) -> Explanation | None:
 def show_explanation(answer: Answer) -> None:
     """Let the user ask what speaks for a class, and show it in the image and in the words."""
     st.subheader("Explain")
-    choose, ask, _ = st.columns([2, 1, 3], vertical_alignment="bottom")
+    choose, way, ask, _ = st.columns([2, 1.5, 1, 1.5], vertical_alignment="bottom")
     names = answer.prediction.class_names
     there = explanation_of(answer)
     usual = there.class_name if there else answer.prediction.likeliest or names[0]
     if st.session_state.get("explained class") not in names:
         st.session_state["explained class"] = usual
     name = choose.selectbox("What speaks for", names, key="explained class")
+    method = way.selectbox("By", HEATS, format_func=HEATS.__getitem__, key="explained by")
     if ask.button("Explain", width="stretch"):
         model = answer.question.model
         with st.spinner("Explaining …"):
             predictor = predictor_for(model, stamp_of(model))
-            found = explain(predictor, answer.study(), name, box=answer.question.box)
+            study, box = answer.study(), answer.question.box
+            found = explain(predictor, study, name, box=box, method=method)
         st.session_state["explained"] = (answer.id, name), found
         st.rerun()  # its heat belongs over the scan
     if there is not None and there.class_name == name:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from medvision.cli_audit import add_audit_command
+from medvision.cli_calibrate import add_calibrate_command
 from medvision.cli_datasets import datasets_app
 from medvision.cli_explain import add_explain_command
 from medvision.cli_export import add_export_commands
@@ -31,6 +32,7 @@ app.add_typer(datasets_app, name="datasets")
 add_file_commands(app)
 add_training_commands(app)
 add_audit_command(app)
+add_calibrate_command(app)
 add_explain_command(app)
 add_export_commands(app)
 add_import_command(app)

@@ -38,6 +38,28 @@ def explain(
         list[str] | None,
         typer.Option(help="The series to take: its number, UID or part of its description."),
     ] = None,
+    method: Annotated[
+        str, typer.Option(help="How the image is explained: grad-cam, grad-cam++, occlusion.")
+    ] = "grad-cam",
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of occlusion: side of what is hidden, in voxels of the model's grid. Default: an "
+            "eighth of its window.",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of occlusion: voxels from patch to patch. Default: half a patch, in 3D a whole.",
+        ),
+    ] = None,
+    heat: Annotated[
+        Path | None,
+        typer.Option(help="Write the heat on the scan's grid, too: .nii or .nii.gz."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Show what in a scan, and in the words of its report, speaks for a class: one page of HTML.
@@ -48,6 +70,8 @@ def explain(
 
       medvision explain film.png --model pneumonia28 --out explained.html
 
+      medvision explain film.png --model pneumonia28 --method occlusion --out explained.html
+
       medvision explain scan/ --report report.txt --model runs/mine/model --out explained.html
     """
     from dataclasses import replace
@@ -57,6 +81,7 @@ def explain(
     from medvision.geometry import parse_box
     from medvision.io import read_study
     from medvision.outputs.explanation import save_explanation
+    from medvision.outputs.nifti import save_nifti
     from medvision.prediction import in_percent
     from medvision.predictor import load_predictor
 
@@ -69,8 +94,19 @@ def explain(
     study = read_study(scan, series, inputs=predictor.spec.inputs)
     if report is not None:
         study = replace(study, report=given(report))
-    found = explain_study(predictor, study, class_name, box=parse_box(box) if box else None)
+    found = explain_study(
+        predictor,
+        study,
+        class_name,
+        box=parse_box(box) if box else None,
+        method=method,
+        patch=patch,
+        stride=stride,
+        show=True,
+    )
     save_explanation(found, out)
+    if heat is not None:
+        save_nifti(found.heat, heat)
     for warning in found.warnings:
         typer.echo(f"! {warning}")
     share = (found.prediction.scores or {})[found.class_name]

@@ -1,7 +1,8 @@
 """Explaining a classification: Study in, Explanation out, its heat on the grid of the reference.
 
-The image's part is Grad-CAM (Selvaraju et al., ICCV 2017), the words' integrated gradients: see
-`medvision.attribution`. Knows nothing of files and pictures.
+The image's part is Grad-CAM (Selvaraju et al., ICCV 2017), Grad-CAM++ (Chattopadhay et al., WACV
+2018) or `medvision.occlusion`, the words' integrated gradients: see `medvision.attribution`.
+Knows nothing of files and pictures.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from torch import Tensor, nn
 
 from medvision.attribution import Reading, log_odds, read_report, say
 from medvision.errors import SpecError
-from medvision.explanation import Explanation
+from medvision.explanation import CAMS, HEATS, Explanation
 from medvision.geometry import Box, corners, to_voxel, to_world
 from medvision.models.joint import FusionClassifier, image_tokens
 from medvision.models.network import Classifier, flatten, members_of
+from medvision.occlusion import occlusion_map
 from medvision.prediction import Prediction
 from medvision.predictor import Predictor
 from medvision.report import split_sections
@@ -50,13 +52,20 @@ def explain(
     *,
     box: Box | None = None,
     stage: int = -1,
+    method: str = "grad-cam",
+    patch: int | None = None,
+    stride: int | None = None,
+    show: bool = False,
 ) -> Explanation:
     """Tell what in a study speaks for a class.
 
-    The heat is Grad-CAM: the network's map, its channels weighted by the mean slope of the class's
-    log odds, where their sum is positive, over its highest value. An ensemble's maps are one map
-    with the channels of all. It says where the network looked, not whether it was right, and no
-    more finely than its map; what the image says by itself is in `Prediction.alone`.
+    Grad-CAM is the network's map, its channels weighted by the mean slope of the class's log odds,
+    where their sum is positive, over its highest value. An ensemble's maps are one map with the
+    channels of all. Grad-CAM++ weights slopes by how much their places give, so that several
+    places, and small ones, come forth alike. Occlusion hides patches one by one, and sees what the
+    network then says; it takes an answer a patch, and any network. The heat says where the network
+    looked, not whether it was right, and no more finely than its map or patches; what the image
+    says by itself is in `Prediction.alone`.
 
     Parameters
     ----------
@@ -70,17 +79,26 @@ def explain(
         As for `Predictor.predict`.
     stage : int
         Which of the encoder's maps to take, the finest being 0; by default the deepest.
+    method : {"grad-cam", "grad-cam++", "occlusion"}
+    patch, stride : int, optional
+        Of occlusion, in voxels of the model's grid: see `medvision.occlusion.occlusion_map`.
+    show : bool
+        Show a progress bar, of occlusion.
 
     Raises
     ------
     SpecError, GeometryError
-        For a segmentation, an unknown class or stage, and as `Predictor.predict`.
+        For a segmentation, an unknown class, stage or method, and as `Predictor.predict`.
     """
     spec = predictor.spec
     if spec.task != "classification":
         raise SpecError(
             f"{spec.name} segments: its mask shows what it found. Explained is a class."
         )
+    if method not in HEATS:
+        raise SpecError(f"Unknown method {method!r}. Choose from: {', '.join(HEATS)}.")
+    if method in CAMS and (patch or stride):
+        raise SpecError(f"Patches are of occlusion; {method} has none.")
     if class_name is not None and class_name not in spec.class_names:
         raise SpecError(
             f"{spec.name} has no class {class_name!r}. Choose from: {', '.join(spec.class_names)}."
@@ -88,21 +106,34 @@ def explain(
     volume = next(iter(spec.feed(study.volumes).values()))
     heat = np.full(volume.shape, np.nan, np.float32)
     with for_gradients(predictor.model) as model:
-        members = explained_of(model, spec, stage)
+        reads = method in CAMS or spec.text is not None
+        members = explained_of(model, spec, stage) if reads else []
         prediction = predictor.predict(study, box)
         name = class_name or cast(str, prediction.likeliest)
         number, report = spec.class_names.index(name), predictor.report_of(study)
         prepared = preprocess(shown(study, prediction, spec, box), spec, predictor.device)
         window = center_window(prepared.tensor, spec.roi_size)[None]
-        cam, images = class_map(members, window, report, spec, number, stage)
-        stride = members[0].encoder.strides[stage]
-        heat[prediction.region] = on_scan(cam, stride, prepared, spec.roi_size)
+        if method in CAMS:
+            cam, images = class_map(members, window, report, spec, number, stage, method)
+            block, cells = members[0].encoder.strides[stage], tuple(cam.shape)
+        else:
+            images = tokens_of(members, window) if report else []
+            ask = predictor.execution.consensus(prepared.tensor)
+
+            @torch.no_grad()
+            def odds(shown: Tensor) -> Tensor:
+                said = ask(shown, [report] * len(shown)) if spec.text is not None else ask(shown)
+                return log_odds([said], number, spec.multilabel)
+
+            cam, cells = occlusion_map(odds, window, patch, stride, show)
+            block = (1,) * spec.dims
+        heat[prediction.region] = on_scan(cam, block, prepared, spec.roi_size)
         fusion = cast(Sequence[FusionClassifier], members)
         reading = read_report(fusion, images, report, spec, number) if report else Reading()
     warnings = [*prediction.warnings, *reading.warnings]
     if not cam.any():
         warnings.append(f"nothing in the image speaks for {name}: the heat is 0 everywhere")
-    elif peak_beyond(cam, stride, prepared, spec.roi_size):
+    elif peak_beyond(cam, block, prepared, spec.roi_size):
         warnings.append(
             f"what speaks most for {name} lies beyond the scan, where its border is repeated"
         )
@@ -113,7 +144,8 @@ def explain(
         class_name=name,
         scan=volume,
         heat=Volume(heat[None], volume.affine, replace(volume.info, window=None, channels="")),
-        cells=tuple(cam.shape),
+        cells=cells,
+        method=method,
         text=report,
         words=reading.words,
         hidden={title: text for title, text in sections.items() if title not in kept},
@@ -173,6 +205,7 @@ def class_map(
     spec: ModelSpec,
     number: int,
     stage: int,
+    method: str = "grad-cam",
 ) -> tuple[Tensor, list[Tensor]]:
     """Return Grad-CAM's map (I, J[, K]), 0 to 1, and the image's tokens (1, S, D) by member.
 
@@ -185,6 +218,7 @@ def class_map(
     spec : ModelSpec
     number, stage : int
         Of the class, and of the map.
+    method : {"grad-cam", "grad-cam++"}
     """
     window = window.clone().requires_grad_()  # frozen encoders have slopes, too
     maps, logits, images = [], [], []
@@ -204,10 +238,31 @@ def class_map(
         raise SpecError(f"The answer does not come by way of map {stage}: choose another stage.")
     total = torch.zeros_like(maps[0][0, 0])
     for slope, one in zip(slopes, maps, strict=True):
-        weights = slope.flatten(2).mean(dim=2)[0]  # (C,)
+        weights = weights_of(slope[0], one[0].detach(), method)  # (C,)
         total = total + torch.tensordot(weights, one[0].detach(), dims=1)
     total = total.relu()
     return total / total.max().clamp_min(torch.finfo(total.dtype).tiny), images
+
+
+def weights_of(slope: Tensor, one: Tensor, method: str) -> Tensor:
+    """Return the weights (C,) of a map's channels from slopes and values (C, I, J[, K]).
+
+    Of Grad-CAM++ (equations 10 and 19 there, of the exponential of the class's log odds; its value
+    is a factor of all, and is left out).
+    """
+    slope, one = slope.flatten(1), one.flatten(1)  # (C, S)
+    if method == "grad-cam":
+        return slope.mean(dim=1)
+    squared = slope**2
+    below = 2 * squared + one.sum(dim=1, keepdim=True) * slope**3
+    share = squared / torch.where(below == 0, torch.ones_like(below), below)
+    return (share * slope.relu()).sum(dim=1)
+
+
+@torch.no_grad()
+def tokens_of(members: Sequence[Member], window: Tensor) -> list[Tensor]:
+    """Return the tokens (1, S, D) of an image by member."""
+    return [image_tokens(one.encoder(flatten(window, one.dims))[-1]) for one in members]
 
 
 def on_scan(

@@ -16,6 +16,8 @@ GATES = (
     "they sum to 1. They are no shares of the evidence: a vector that is let through may say "
     "nothing, and what is held back may decide."
 )
+HEATS = {"grad-cam": "Grad-CAM", "grad-cam++": "Grad-CAM++", "occlusion": "Occlusion"}
+CAMS = ("grad-cam", "grad-cam++")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Explanation:
         class, 0 where nothing did, NaN where the model did not look.
     cells : tuple of int
         Voxels of the network's map that the heat was made of, per axis of the model's grid: what
-        is finer in `heat` is interpolated.
+        is finer in `heat` is interpolated. Of occlusion the number of patches along each axis.
     text : str
         What the model read of the report; empty when nothing.
     words : tuple of Word
@@ -76,6 +78,8 @@ class Explanation:
         their difference is what the words add together.
     gates : mapping of str to float, optional
         How much of the vectors of ``image`` and ``report`` is let through (``gated``); see `GATES`.
+    method : str
+        A key of `HEATS`: how the heat was made.
     warnings : tuple of str
         Of the prediction, and why the explanation may deserve less trust.
     """
@@ -91,3 +95,4 @@ class Explanation:
     odds: tuple[float, float] | None = None
     gates: Mapping[str, float] | None = None
     warnings: tuple[str, ...] = ()
+    method: str = "grad-cam"

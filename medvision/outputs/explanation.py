@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from medvision.errors import OutputError
-from medvision.explanation import GATES, Explanation, Word
+from medvision.explanation import GATES, HEATS, Explanation, Word
 from medvision.files import write_text
 from medvision.outputs.page import RESEARCH, bar, cautions, page_html, picture, scores_table, shown
 from medvision.prediction import in_percent
@@ -19,7 +19,7 @@ from medvision.render.ink import HEAT
 FOR, AGAINST = (202, 0, 32), (5, 113, 176)  # ColorBrewer's RdBu, told apart by color-blind people
 DEEPEST = 0.65  # opacity of the strongest word
 FAINTEST = 1e-9  # log odds; below, all words are as good as none
-ALT = ("A plane of the scan", "The same plane with Grad-CAM over it")
+ALT = ("A plane of the scan", "The same plane with the heat over it")
 READ = {"image": "image alone", "report": "report alone"}
 
 STYLE = """.sides { display: grid; gap: 2rem;
@@ -90,10 +90,18 @@ def explanation_html(explanation: Explanation) -> str:
 
 def heat_in_words(explanation: Explanation) -> str:
     """Return what the heat means, and what it does not."""
+    cells = " × ".join(map(str, explanation.cells))
+    if explanation.method == "occlusion":
+        return (
+            f"Occlusion: where the network spoke less for {explanation.class_name} when a patch "
+            "was hidden under the mean of what it is shown, relative to the strongest place; not "
+            f"whether it was right. {cells} patches were hidden one by one. What lies outside a "
+            "frame was not looked at."
+        )
     return (
-        f"Grad-CAM: where the network looked when it spoke for {explanation.class_name}, relative "
-        "to the strongest place; not whether it was right, nor how much the image mattered. Its "
-        f"map has {' × '.join(map(str, explanation.cells))} voxels; what is finer is interpolated. "
+        f"{HEATS[explanation.method]}: where the network looked when it spoke for "
+        f"{explanation.class_name}, relative to the strongest place; not whether it was right, nor "
+        f"how much the image mattered. Its map has {cells} voxels; what is finer is interpolated. "
         "What lies outside a frame was not looked at."
     )
 
