@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from sklearn import metrics as sk
 from medvision.delong import delong
 from medvision.errors import SpecError
 from medvision.intervals import percentiles
-from medvision.measures import measures_of
+from medvision.measures import LESIONS, measures_of
 from medvision.metrics import auc, auprc, brier, ece
 from medvision.score_tables import score_table
 from medvision.scores import ClassScore, LabelScore, MaskScore, arrays, label_arrays
@@ -138,20 +137,10 @@ def test_means_of_masks_and_what_is_left_out():
     assert all(one.few for one in found.values())
 
 
-@dataclass(frozen=True)
-class WithLesions(MaskScore):
-    """A score with figures that others lack."""
-
-    nsd: float | None = None
-    true_lesions: int | None = None
-    hit_lesions: int | None = None
-    found_lesions: int | None = None
-    false_lesions: int | None = None
-
-
 def test_lesions_are_summed_over_cases_and_any_number_is_told():
     def score(case_id, *counts, nsd=0.5):
-        return WithLesions(case_id, "a", 1, 1, 1, 0, None, nsd, *counts)
+        lesions = dict(zip(LESIONS, counts, strict=False))
+        return MaskScore(case_id, "a", 1, 1, 1, 0, nsd=nsd, **lesions)
 
     scores = [score("x", 3, 2, 4, 1), score("y", 0, 0, 2, 2), score("z", nsd=None)]
     found = by_key(summarize(scores, draws=200))
