@@ -20,7 +20,7 @@ class Calibration:
     temperature : float
         What logits are divided by before the softmax or sigmoid; of an ensemble the mean's.
     split : str
-        Of the cases: ``"val"``, ``"train"``, or empty where the table had no splits.
+        Of the cases: ``"val"``, or empty where the table had no splits.
     cases : int
         How many probabilities were fitted on.
     alpha : float, optional
@@ -51,8 +51,8 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise SpecError(f"A temperature is above 0; found {self.temperature!r}.")
-        if self.split == "test":
-            raise SpecError("A model is never calibrated on cases of the split test.")
+        if self.split not in ("", "val"):
+            raise SpecError(f"A model is calibrated on the split val; found {self.split!r}.")
         if (self.alpha is None) != (self.quantile is None):
             raise SpecError("alpha and quantile come together: the share of misses, and its limit.")
         if self.alpha is not None and not 0 < self.alpha < 1:

@@ -138,7 +138,7 @@ def test_cases_that_were_trained_or_tested_on_are_refused():
     for split in ("train", "test"):
         with pytest.raises(CasesError, match=f"split {split} do not calibrate"):
             fit_scores(scores, [replace(case, split=split) for case in cases])
-    with pytest.raises(SpecError, match="never calibrated on cases of the split test"):
+    with pytest.raises(SpecError, match="is calibrated on the split val"):
         Calibration(1.0, "test", 30)
 
 

@@ -118,6 +118,25 @@ def test_the_figure_of_the_viewer_is_that_of_the_benchmark():
     assert f"({share}) |" in next(line for line in page.splitlines() if "a scan chosen" in line)
 
 
+def test_figures_of_distances_and_of_starting_up_are_those_of_the_benchmarks():
+    page = (ROOT / "benchmarks" / "metrics.md").read_text(encoding="utf-8")
+    good = page.partition("## As a poor one")[0]
+
+    def row(name):
+        return re.search(rf"\| {name} \| ([\d.]+) .*?\| ([\d.]+) \|", good).groups()
+
+    ours, _ = row("medvision, HD95")
+    every, _ = row("medvision, everything")
+    monai, itk = (float(row(f"{name}, HD95")[1]) for name in ("MONAI", "SimpleITK"))
+    told = " ".join(README.split())
+    assert f"takes {ours} s, MONAI {monai:.0f} times and SimpleITK {itk} times that" in told
+    assert f"all figures of these masks {every} s" in told
+    startup = (ROOT / "benchmarks" / "startup.md").read_text(encoding="utf-8")
+    lines = [line for line in startup.splitlines() if line.startswith("| ")]
+    assert len(lines) > 4
+    assert "\n".join(lines[1:]) in README
+
+
 def test_the_tree_names_every_module():
     for path in (ROOT / "medvision").glob("*.py"):
         assert path.name in README or path.name.startswith("__"), path.name
