@@ -1,6 +1,7 @@
 """An exported model says what torch says, or says by how much it does not."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from medvision import portable
 from medvision.auto_runtime import check_case, choose_runtime
+from medvision.calibration_spec import Calibration
 from medvision.checkpoint import load_model, model_hash, save_ensemble, save_model
 from medvision.cli import app
 from medvision.errors import OutputError, SpecError
@@ -255,6 +257,30 @@ def test_a_model_that_reads_reports_is_refused(tmp_path):
     with pytest.raises(SpecError, match="reader reads reports"):
         export_model(folder, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_what_is_calibrated_stays_so_in_every_runtime(tmp_path):
+    known = Calibration(2.0, "val", 50, 0.1, 0.7, 40, {"a": 0.4, "b": 0.6}, "Youden")
+    shape = small_spec(task="classification", architecture="cnn3d")
+    plain = write_small(tmp_path / "plain", shape)
+    folder = write_small(tmp_path / "calibrated", replace(shape, calibration=known))
+    assert export_model(folder, tmp_path / "exported").passed
+    volume = np.random.default_rng(1).normal(size=(1, 16, 16, 16)).astype(np.float32)
+    study = Study("a", {"image": Volume(volume, np.eye(4))})
+    first = load_predictor(folder, "cpu").predict(study)
+    others = [
+        load_predictor(folder, "cpu", runtime="openvino").predict(study),
+        load_predictor(tmp_path / "exported", "cpu").predict(study),
+    ]
+    for other in others:
+        assert other.scores == pytest.approx(first.scores, rel=1e-4)
+        assert other.prediction_set == first.prediction_set
+        assert other.decided == first.decided
+    odds = [
+        np.log(one.scores["a"] / one.scores["b"])
+        for one in (load_predictor(plain, "cpu").predict(study), first)
+    ]
+    assert odds[0] == pytest.approx(2.0 * odds[1], rel=1e-4)
 
 
 def test_of_many_logits_evenly_spread_ones_are_kept():
