@@ -44,7 +44,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(APART:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(APART:%=--ignore=%)
 	for tests in $(APART); do $(BIN)/python -m pytest $$tests || exit; done
 
 slow: $(VENV)/.test
