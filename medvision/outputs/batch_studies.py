@@ -14,6 +14,7 @@ from PIL import Image
 
 from medvision.outputs.page import picture, shown
 from medvision.outputs.saved import ML, PROBABILITY, RESULTS, Saved
+from medvision.outputs.table import DECIDED, SET
 from medvision.prediction import in_percent
 from medvision.review import WORD, YES
 from medvision.spec import BETWEEN
@@ -82,7 +83,7 @@ def study_row(row: Mapping[str, str], names: Sequence[str], volumes: bool, sure:
         said.append(f'<span class="small">reaches the edge of what was shown: {where}</span>')
     cells = [f'<td class="study">{"<br>".join(said)}</td>']
     if not volumes:
-        cells.append(f"<td>{shown(row.get('predicted', '').replace(BETWEEN, ', '))}</td>")
+        cells.append(f"<td>{predicted_cell(row)}</td>")
     if sure:
         least = as_float(row.get("confidence", ""))
         cells.append(f'<td class="number">{"" if least is None else f"{least:.2f}"}</td>')
@@ -93,6 +94,16 @@ def study_row(row: Mapping[str, str], names: Sequence[str], volumes: bool, sure:
     seconds = as_float(row.get("seconds", ""))
     cells.append(f'<td class="number">{"" if seconds is None else f"{seconds:.1f}"}</td>')
     return "".join(cells)
+
+
+def predicted_cell(row: Mapping[str, str]) -> str:
+    """Return what was found, and of a calibrated model the prediction set and what is decided."""
+    told = [shown(row.get("predicted", "").replace(BETWEEN, ", "))]
+    for column, words in ((SET, "one of"), (DECIDED, "at its threshold")):
+        if row.get(column):
+            names = shown(row[column].replace(BETWEEN, ", "))
+            told.append(f'<span class="small">{words}: {names}</span>')
+    return "<br>".join(told)
 
 
 def thumbnails(saved: Saved, card: Mapping[str, Any]) -> tuple[dict[int, str], str]:

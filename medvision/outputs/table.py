@@ -14,7 +14,7 @@ from medvision.spec import Task, label_of
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
-CALIBRATED = ("prediction_set", "decided")  # columns of a calibrated classification
+SET, DECIDED = CALIBRATED = ("prediction_set", "decided")  # of a calibrated classification
 
 
 def row_of(

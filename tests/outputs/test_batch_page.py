@@ -9,13 +9,14 @@ import pytest
 from outputs.test_summary import BALL, EVIL, Page, classified, segmented
 from PIL import Image
 
+from medvision.calibration_spec import Calibration
 from medvision.errors import DecodeError
 from medvision.files import write_text
 from medvision.outputs import RESERVED, write_outputs
 from medvision.outputs.batch_page import batch_html, save_batch_page
 from medvision.outputs.batch_studies import FIRST
 from medvision.outputs.charts import binned, histogram
-from medvision.outputs.saved import read_saved
+from medvision.outputs.saved import RESULTS, read_saved
 from medvision.outputs.table import columns_of, failed_row, row_of, write_results
 
 CARD = {
@@ -35,7 +36,8 @@ def results(folder, cases, failed=(), names=("ball", "none")):
         files = write_outputs(found, study, folder)
         rows.append(row_of(found, f"scans/{found.case_id}.nii", 1.5, files))
     rows += [failed_row(name, f"scans/{name}.nii", why, 0.1) for name, why in failed]
-    write_results(rows, columns_of(cases[0][0].task, names), folder / "results.csv")
+    told = cases[0][0].calibration is not None
+    write_results(rows, columns_of(cases[0][0].task, names, calibrated=told), folder / RESULTS)
     return folder
 
 
@@ -221,3 +223,13 @@ def test_pictures_of_those_to_review_are_never_left_out(tmp_path):
     page = Page(batch_html(read_saved(tmp_path), CARD))
     assert len(page.sources) == FIRST + 1
     assert "and of those to review or with warnings." in page.words
+
+
+def test_a_calibrated_answer_is_told_with_its_set(tmp_path):
+    found, study = classified()
+    thresholds = {"no": 0.0, "yes": 0.0}
+    known = Calibration(1.0, "val", 99, 0.1, 1.0, 99, thresholds, "Youden")
+    folder = results(tmp_path, [(replace(found, calibration=known), study)], names=("no", "yes"))
+    words = Page(batch_html(read_saved(folder), CARD)).words
+    assert "one of: yes, no" in words  # the likeliest first
+    assert "at its threshold: no, yes" in words
