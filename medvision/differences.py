@@ -6,6 +6,7 @@ differences were asked for together; nothing else is tested.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -111,7 +112,7 @@ def key_of(score: Score) -> tuple[str, str]:
 def truth_of(score: Score) -> object:
     """Return what is true of a case, as far as a score says it; of masks the volume."""
     if isinstance(score, MaskScore):
-        return round(score.truth_ml, 3)
+        return None if math.isnan(score.truth_ml) else round(score.truth_ml, 3)
     return true_classes(score), tuple(score.scores)
 
 

@@ -133,7 +133,8 @@ def percentiles(found: NDArray[np.float64], groups: int) -> tuple[float, float]:
     The share outside is Φ(−√(G / (G − 1)) · t), t the 97.5th percentile of Student's distribution
     with G − 1 degrees of freedom: plain percentiles are too narrow for few groups G, as they take
     a normal quantile and a variance of G, not of G − 1 (Hesterberg, The American Statistician
-    2015, "expanded percentile interval"). `benchmarks/coverage.md` has what this does.
+    2015, "expanded percentile interval"). `benchmarks/coverage.md` has what this does. Where that
+    is less than one draw, as of four groups and 2,000 draws, there is no interval.
 
     Parameters
     ----------
@@ -143,9 +144,11 @@ def percentiles(found: NDArray[np.float64], groups: int) -> tuple[float, float]:
         How many were drawn from.
     """
     found = np.round(found[np.isfinite(found)], 12)  # equal areas differ by rounding
-    if not len(found) or groups < 2:
+    if groups < 2:
         return float("nan"), float("nan")
     outside = norm.cdf(-stretch(groups) * t.ppf((1 + LEVEL) / 2, groups - 1))
+    if outside * len(found) < 1:  # further out than draws reach: they would look sure
+        return float("nan"), float("nan")
     low, high = np.quantile(found, [outside, 1 - outside])
     return float(low), float(high)
 
@@ -155,7 +158,7 @@ def p_of(found: NDArray[np.float64], groups: int) -> float:
 
     Twice the smaller share of draws on one side of 0, the figure itself counted as a draw (Davison
     & Hinkley 1997, section 4.2), and expanded as the interval is: p is below 0.05 where 0 lies
-    outside of it. NaN of nothing.
+    outside of it. It is never that small where groups are too few for an interval. NaN of nothing.
     """
     found = np.round(found[np.isfinite(found)], 12)
     if not len(found) or groups < 2:

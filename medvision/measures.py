@@ -35,7 +35,7 @@ class Head:
     metric : str
     counted : (M,) bool
     binary : bool
-        Whether it is a share of the counted cases, each of which is right or wrong.
+        Whether it is a share of what is right or wrong: of the counted cases, or their lesions.
     wanted : (M,) bool, optional
         Of the AUC of one class, the cases that have it,
     ranked : (M,) float, optional
@@ -211,7 +211,7 @@ def lesion_block(structure: str, counts: Mapping[str, Floats], told: Bools, left
     """
     true, hit, _, false = (np.where(told, counts[name], 0.0) for name in LESIONS)
     heads = tuple(
-        Head(structure, f"lesion_{name}", told, left_out=left_out)
+        Head(structure, f"lesion_{name}", told, binary=name != "f1", left_out=left_out)
         for name in ("f1", "sensitivity", "precision")
     )
 

@@ -20,6 +20,7 @@ from medvision.files import atomic_path
 from medvision.intervals import LEVEL, draw_groups, percentiles
 from medvision.measures import Floats, Head, measures_of
 from medvision.scores import Score
+from medvision.spreadsheet import harmless
 
 DRAWS = 2000
 FEW = 10  # patients, below which a figure is marked: its interval tells little
@@ -45,7 +46,9 @@ class Figure:
     left_out : int
         Cases that the figure is not defined for, as a surface distance without a surface.
     method : str
-        Of the interval: ``"bootstrap"``, ``"delong"``, or ``"exact"`` where all are right or wrong.
+        Of the interval: ``"bootstrap"``, ``"delong"``, ``"exact"`` where all are right or wrong, or
+        ``"none"``: draws that are all alike tell nothing, and those of the ECE, which repeat cases,
+        are larger than itself, so that it may lie outside of theirs.
     versus : str
         Empty of a figure itself. Of a difference what was taken off: ``"rest"`` (the cases outside
         of the sub-group) or ``"other model"``.
@@ -156,6 +159,8 @@ def figure_of(
             method, bounds = "exact", edge(value, rarer)
     elif head.binary and value in (0.0, 1.0):
         method, bounds = "exact", edge(value, count)
+    elif head.metric == "ece" or (drawn.size and np.ptp(drawn) == 0):
+        method, bounds = "none", (float("nan"), float("nan"))
     return Figure(
         subgroup, head.of, head.metric, int(head.counted.sum()), count, value, *bounds,
         left_out=head.left_out, method=method,
@@ -204,7 +209,7 @@ def write_figures(figures: Sequence[Figure], path: Path) -> Path:
         writer = csv.DictWriter(file, [*(f.name for f in fields(Figure)), "few"])
         writer.writeheader()
         writer.writerows(
-            {k: round(v, 6) if isinstance(v, float) else v for k, v in one.row().items()}
+            {k: round(v, 6) if isinstance(v, float) else harmless(v) for k, v in one.row().items()}
             for one in figures
         )
     return path

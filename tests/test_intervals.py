@@ -106,11 +106,11 @@ def test_intervals_hold_the_true_area_about_95_times_of_100():
 
 def test_draws_that_lack_a_class_are_left_out():
     truth, scores = (
-        np.array([0, 0, 0, 1]),
-        np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.5, 0.5]]),
+        np.array([0, 0, 0, 0, 0, 1]),
+        np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4], [0.4, 0.6], [0.5, 0.5]]),
     )
-    found = bootstrap(auc, truth, scores, names(4), draws=200)
-    assert found.value == pytest.approx(2 / 3)
+    found = bootstrap(auc, truth, scores, names(6))
+    assert found.value == pytest.approx(4 / 5)
     assert 0 <= found.low <= found.high <= 1
 
 

@@ -94,6 +94,14 @@ def test_figures_of_classes_are_scikit_learns(names):
         assert found[name, "sensitivity"].n == mine.sum()
 
 
+def test_the_calibration_error_has_no_interval():
+    figure = by_key(summarize(class_scores()))["", "ece"]
+    assert figure.value > 0
+    assert np.isnan(figure.low)
+    assert np.isnan(figure.high)
+    assert figure.method == "none"
+
+
 def test_figures_of_classes_that_come_together():
     rng = np.random.default_rng(0)
     shares = rng.random((50, 2))
