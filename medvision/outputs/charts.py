@@ -59,9 +59,10 @@ def histogram(
         f"{len(values)} {'study' if len(values) == 1 else 'studies'}{remark}"
     )
     return (
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{shown(name)}">'
+        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{shown(f"{name}: {said}")}">'
         f'<path d="M0 {HEIGHT - AXIS}H{WIDTH}" stroke="#999"/>{"".join(bars)}'
-        f'<path d="M{x:.2f} 0V{HEIGHT - AXIS}" stroke="#1a1a1a" stroke-dasharray="3 2"/>'
+        f'<path d="M{x:.2f} 0V{HEIGHT - AXIS}" stroke="currentColor" stroke-dasharray="3 2"/>'
         f'<text x="0" y="{HEIGHT - 2}">{low:.6g}</text>'
         f'<text x="{WIDTH}" y="{HEIGHT - 2}" text-anchor="end">{end:.6g}{shown(unit)}</text></svg>'
         f"<figcaption><b>{shown(name)}</b>: {shown(said)}</figcaption></figure>"

@@ -108,6 +108,7 @@ def plane_images(
     filled: bool = True,
     side: int = PANEL,
     heat: Volume | None = None,
+    truth: Volume | None = None,
 ) -> list[Image.Image]:
     """Draw the axial, coronal and sagittal plane through a voxel; of a 2D image, its one plane.
 
@@ -129,6 +130,8 @@ def plane_images(
         Pixels of a panel's side.
     heat : Volume, optional
         0 to 1 on the same grid, to lay over it in colors; a frame is drawn around what is not NaN.
+    truth : Volume, optional
+        Other labels to hold those of `mask` against: outlined, while those of `mask` have no edge.
     """
     scan = volume.with_array(volume.array[: channels_shown(volume)]).reoriented("RAS")
     seen = None if region is None else seen_by_model(volume, region)
@@ -144,6 +147,7 @@ def plane_images(
         block=block or (slice(0, scan.shape[0]), slice(0, scan.shape[1]), slice(0, scan.shape[2])),
         filled=filled,
         side=side,
+        truth=None if truth is None else truth.reoriented("RAS"),
     )
     return [picture.panel(plane) for plane in planes_of(volume)]
 
@@ -183,6 +187,7 @@ class Picture:
     block: Region
     filled: bool
     side: int  # pixels
+    truth: Volume | None = None  # labels to outline over those that were found
 
     @property
     def scale(self) -> float:
@@ -210,6 +215,11 @@ class Picture:
             labels = self._cut(self.labels, plane, at, inside)
             for label in np.unique(labels[labels > 0]):
                 self._paint(pixels, labels == label, ink.label_color(int(label)))
+        if self.truth is not None:
+            labels = self._cut(self.truth, plane, at, inside)
+            for label in np.unique(labels[labels > 0]):
+                edge = _outline(_enlarge(labels == label, size), 2)
+                pixels[edge] = ink.label_color(int(label))
         if self.seen is not None and self.filled and not self.seen.array.all():
             seen = self._cut(self.seen, plane, at, inside)
             pixels[_outline(_enlarge(seen > 0, size), 1)] = FAINT
@@ -247,7 +257,8 @@ class Picture:
         large = _enlarge(mask, (pixels.shape[1], pixels.shape[0]))
         if self.filled:
             pixels[large] = (1 - FILL) * pixels[large] + FILL * np.asarray(color, np.float32)
-        pixels[_outline(large, 1 if self.filled else 2)] = color
+        if self.truth is None:
+            pixels[_outline(large, 1 if self.filled else 2)] = color
 
     def _annotate(self, draw: ImageDraw.ImageDraw, plane: Plane, at: int) -> None:
         half, edge = self.side // 2, 4

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
 from medvision.render.planes import Plane, channels_shown, display_window, planes_of
 from medvision.volume import Volume, Window
@@ -25,8 +24,6 @@ WINDOWS = {  # HU; Hofer, CT Teaching Manual, and what radiology's viewers call 
     "Liver": Window(60, 160),
 }
 LARGE = 60_000_000  # voxels from which a smaller volume is shown first
-FAST = find_spec("isal") is not None  # zips several times as fast (extra "speed")
-gzip: Any = import_module("isal.igzip" if FAST else "gzip")
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 NARROW: dict[
     np.dtype[Any], type[np.generic]
@@ -55,7 +52,7 @@ def viewer_nifti(volume: Volume) -> bytes:
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(volume.affine, 2)
     image.set_qform(None, 0)  # cannot hold a shear
-    return bytes(gzip.compress(image.to_bytes(), 1))
+    return bytes(igzip.compress(image.to_bytes(), 1))
 
 
 def narrowed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
