@@ -1,24 +1,30 @@
 """Seconds to read a CT of 300 × 512² voxels from DICOM, beside other readers, in one run.
 
-    python benchmarks/reading.py
+    python benchmarks/reading.py [raw | JPEG-LS | "JPEG 2000" | RLE …] [SimpleITK | pydicom …]
 
 The scan is a phantom, smooth with noise, the same in every run. It is written uncompressed and in
-three compressions, and read in turns, so that noise of the machine falls on all alike. Readers
-that are not installed are left out, and so are those that refuse a compression. Medians; in
-brackets, medvision's time by theirs.
+three compressions (or in those that are named), and read in turns by all readers (or by those that
+are named, and medvision), so that noise of the machine falls on all alike: up to nine turns, at
+least three, within two minutes for each compression.
+Readers that are not installed are left out, and so are those that refuse a compression. Medians;
+in brackets, the median over the turns of medvision's time by theirs. Memory is what a fresh
+process needs beyond what it had, at its peak.
 """
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
 import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,7 +38,7 @@ from pydicom.uid import CTImageStorage, generate_uid
 
 from medvision import read_volume
 
-ROUNDS = 5
+ROUNDS, FEWEST, BUDGET_S = 9, 3, 120.0
 SLICES, SIDE = 300, 512
 SYNTAXES = {
     "raw": "1.2.840.10008.1.2.1",
@@ -40,10 +46,18 @@ SYNTAXES = {
     "JPEG 2000": "1.2.840.10008.1.2.4.90",
     "RLE": "1.2.840.10008.1.2.5",
 }
+GOALS = {  # medvision's time by theirs, at most
+    "raw": {"SimpleITK": 0.6, "MONAI": 0.25},
+    "JPEG-LS": {"SimpleITK": 0.6, "MONAI": 0.25},
+    "JPEG 2000": {"SimpleITK": 1.0},
+    "RLE": {"pydicom": 1.0, "MONAI": 0.25},
+}
+MEMORY_GOAL = 1.3  # times the array, and the compressed files
 PACKAGES = ["medvision-toolkit", "imagecodecs", "SimpleITK", "dcm2niix", "pydicom", "pylibjpeg",
             "torchio", "dicom2nifti", "monai"]  # fmt: skip
 
 
+@functools.cache
 def phantom(k: int) -> np.ndarray:
     """Return one slice, (SIDE, SIDE): HU + 1024, soft tissue in air, with noise."""
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
@@ -167,17 +181,23 @@ def voxels(found: np.ndarray | SimpleITK.Image) -> np.ndarray:
     return found if isinstance(found, np.ndarray) else SimpleITK.GetArrayViewFromImage(found)
 
 
-def measure(folder: Path) -> dict[str, list[float]]:
-    """Return seconds of each reader, taken in turns after a first round that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in READERS}
-    truth = sum(int(phantom(k).sum()) for k in range(SLICES)) - 1024 * SLICES * SIDE**2
+def measure(folder: Path, readers: Sequence[str]) -> dict[str, list[float]]:
+    """Return seconds of each reader, taken in turns after a first round that is not counted.
+
+    In the first round the sum of every reader's voxels is held against what was written, and of
+    medvision's each voxel.
+    """
+    times: dict[str, list[float]] = {name: [] for name in readers}
+    written = np.stack([phantom(k) for k in range(SLICES)]) - np.int16(1024)  # (K, J, I)
+    truth = int(written.sum(dtype=np.int64))
+    began = time.perf_counter()
     for turn in range(ROUNDS + 1):
-        for name, read in READERS.items():
-            if name not in times:
-                continue
+        if turn > FEWEST and time.perf_counter() - began > BUDGET_S:
+            break
+        for name in list(times):
             start = time.perf_counter()
             try:
-                found = read(folder)
+                found = READERS[name](folder)
             except Exception as error:  # not installed, or refuses this compression
                 print(f"{name} left out of {folder.name}: {str(error).splitlines()[0][:100]}")
                 del times[name]
@@ -186,8 +206,39 @@ def measure(folder: Path) -> dict[str, list[float]]:
                 times[name].append(time.perf_counter() - start)
             elif int(voxels(found).sum(dtype=np.float64)) != truth:
                 print(f"{name} reads other values of {folder.name} than were written")
+            elif name == "medvision" and not np.array_equal(found, written.T[None]):
+                print(f"{name} has other voxels of {folder.name} than were written")
             del found
     return times
+
+
+def status(key: str) -> int:
+    """Return a line of what Linux tells of this process's memory, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+
+
+def grown(folder: Path) -> float:
+    """Return by how much memory grows while reading, as a multiple of the array."""
+    read_volume(next(folder.iterdir()))  # decoders are loaded
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    size = read_volume(folder).array.nbytes
+    return (status("VmHWM") - before) / size
+
+
+def told(syntax: str, times: dict[str, list[float]], memory: float, allowed: float) -> str:
+    """Return what was found beside each goal."""
+    lines = [f"| {syntax}, memory ≤ {allowed:.2f} × the array | {memory:.2f} |"]
+    for name, goal in GOALS[syntax].items():
+        if name in times:
+            lines.append(f"| {syntax} ≤ {goal} × {name} | {ratio(times, name):.2f} |")
+    return "\n".join(lines)
+
+
+def ratio(times: dict[str, list[float]], name: str) -> float:
+    """Return medvision's time by another reader's, the median over the turns."""
+    return statistics.median(np.divide(times["medvision"], times[name]))
 
 
 def versions() -> str:
@@ -211,15 +262,26 @@ def processor() -> str:
 def main() -> None:
     """Measure, and print the table."""
     warnings.simplefilter("ignore")
-    print(f"| | {' | '.join(READERS)} |\n|---|{'---|' * len(READERS)}")
+    goals = []
+    readers = [name for name in READERS if name in (*sys.argv, "medvision")]
+    readers = readers if len(readers) > 1 else list(READERS)
+    print(f"| | turns | {' | '.join(readers)} |\n|---|---|{'---|' * len(readers)}")
     with tempfile.TemporaryDirectory() as top:
-        for syntax in SYNTAXES:
+        for syntax in [name for name in SYNTAXES if name in sys.argv] or SYNTAXES:
             folder = Path(top) / syntax
             write_scan(folder, syntax)
-            times = {name: statistics.median(v) for name, v in measure(folder).items()}
-            ratios = {name: f"{t:.2f} ({times['medvision'] / t:.2f})" for name, t in times.items()}
-            print(f"| {syntax} | {' | '.join(ratios.get(name, '–') for name in READERS)} |")
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                memory = pool.apply(grown, (folder,))
+            times = measure(folder, readers)
+            cells = {
+                n: f"{statistics.median(t):.2f} ({ratio(times, n):.2f})" for n, t in times.items()
+            }
+            turns = len(times["medvision"])
+            print(f"| {syntax} | {turns} | {' | '.join(cells.get(n, '–') for n in readers)} |")
+            packed = 0 if syntax == "raw" else sum(f.stat().st_size for f in folder.iterdir())
+            goals.append(told(syntax, times, memory, MEMORY_GOAL + packed / (SLICES * SIDE**2 * 2)))
             shutil.rmtree(folder)
+    print("\n| goal | found |\n|---|---|", *goals, sep="\n")
     print(f"\n{processor()}; Python {platform.python_version()}; {versions()}.")
 
 

@@ -212,7 +212,7 @@ def dicom_ref(series: Series) -> SeriesRef:
         modality=series.modality,
         description=", ".join(filter(None, (series.description, series.differs))),
         plane=plane if plane in PLANES else "",
-        contrast=bool(first.header.contrast_agent) or None,
+        contrast=first.header.contrast or None,
     )
     try:
         grid = grid_of(series.frames)

@@ -83,8 +83,10 @@ class Index:
             if about.get("version") != self._version or len(about.get("key", b"")) != KEY_BYTES:
                 raise ValueError("another version")
             self.key = bytes(about["key"])
-            for name, size, mtime, light in base.execute("SELECT * FROM files"):
-                self.known[name] = ((size, mtime), json.loads(light))
+            files = base.execute("SELECT path, size, mtime_ns, light FROM files").fetchall()
+            lights = json.loads(f"[{','.join(file[3] for file in files)}]")  # all in one call
+            for (name, size, mtime, _), light in zip(files, lights, strict=True):
+                self.known[name] = ((size, mtime), light)
         except BaseException:
             self.known.clear()
             base.close()
@@ -94,6 +96,11 @@ class Index:
     @property
     def _version(self) -> str:
         return f"{VERSION} {blake2b(self.layout.encode(), digest_size=8).hexdigest()}"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is given to it outlasts it."""
+        return self.base is not None
 
     def light(self, name: str, stamp: Stamp) -> Any:
         """Return the light facts of a file that has not changed; else None."""

@@ -10,26 +10,22 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from medvision.errors import DecodeError
-
-# isal (extra "speed") unzips about three times as fast, under the same names.
-FAST = find_spec("isal") is not None
-gzip: Any = import_module("isal.igzip" if FAST else "gzip")
-gzip_error: type[Exception] = import_module("isal.isal_zlib" if FAST else "zlib").error
+from medvision.room import check_room
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_RATIO = 1032  # deflate's limit: https://zlib.net/zlib_tech.html, "Maximum Compression Factor"
 MAX_UNPACKED = 16 << 30  # bytes of voxels that are taken from one compressed file
 CHUNK = 1 << 22  # bytes unpacked at once
-BAD_STREAM = (OSError, EOFError, ValueError, zlib.error, gzip_error)
+# isal's stubs call its error, a class, an instance
+BAD_STREAM: Any = (OSError, EOFError, ValueError, zlib.error, igzip_lib.IsalError)
 
 
 def is_gzip(path: Path) -> bool:
@@ -50,7 +46,7 @@ def first_bytes(path: Path, count: int) -> bytes:
         if path.stat().st_size == 0:
             raise DecodeError(f"{path} is empty (0 bytes).")
         if is_gzip(path):
-            with gzip.open(path) as unzipped:
+            with igzip.open(path) as unzipped:
                 return bytes(unzipped.read(count))
         with path.open("rb") as file:
             return file.read(count)
@@ -141,7 +137,8 @@ class RawVoxels:
 
     def _unpacked(self) -> NDArray[np.uint8]:
         """Return the bytes of the voxels, and look at what follows: there lies the checksum."""
-        filled, skip = 0, self.offset
+        check_room(self.path, self.size)
+        filled, skip, cut = 0, self.offset, False
         try:
             buffer = np.empty(self.size, np.uint8)
             for block in self._blocks():
@@ -152,17 +149,18 @@ class RawVoxels:
                 buffer[filled : filled + part.size] = part
                 filled += part.size
         except EOFError:
-            pass
+            cut = True
         except MemoryError:
             raise DecodeError(
                 f"{self.path} needs {self.size / 2**30:.1f} GiB of memory, which are not there."
             ) from None
         except BAD_STREAM as error:
             raise DecodeError(f"{self.path} is damaged: {error}.") from None
-        if filled < self.size:
+        if cut or filled < self.size:
+            found = f"its {self.packing} stream has no end" if cut else f"{filled} are there"
             raise DecodeError(
-                f"{self.path} is cut short: {filled} of the {self.size} bytes of voxels that its "
-                "header promises are there."
+                f"{self.path} is cut short: its header promises {self.size} bytes of voxels; "
+                f"{found}."
             )
         return buffer
 
@@ -173,7 +171,7 @@ class RawVoxels:
             if self.packing == "zlib":
                 yield from _inflated(file)
                 return
-            with bz2.open(file) if self.packing == "bzip2" else gzip.open(file) as unpacked:
+            with bz2.open(file) if self.packing == "bzip2" else igzip.open(file) as unpacked:
                 yield from iter(lambda: unpacked.read(CHUNK), b"")
 
 

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from medvision.io.archive import is_archive
@@ -26,6 +27,7 @@ PLAIN_SUFFIXES = (
     *(".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".docx", ".xlsx", ".sqlite"),
 )
 RESULTS_MARK = "run.json"  # a folder that holds one is a result, not a scan
+EVALUATION_MARKS = {"scores.csv", "figures.json"}  # and so is one that holds both of these
 REPORT, CLOSED = "report", "closed"  # kinds beside those of `facts.READERS`
 KINDS = {"nifti": is_nifti, "itk": is_itk, "raster": is_raster, "zip": is_archive}
 GONE: Stamp = (-1, -1)  # of a link that leads nowhere
@@ -46,17 +48,25 @@ class Entry:
         when only its content tells.
     root : bool
         Whether the user named this very file.
+    linked : bool
+        Whether it is a link to a file.
     """
 
     path: Path
     stamp: Stamp
     kind: str
     root: bool = False
+    linked: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """What the index calls it."""
+        """What the index calls it: its path from the root."""
         return os.path.abspath(self.path)
+
+    @cached_property
+    def folder(self) -> str:
+        """The folder that it lies in; text, which is compared faster than a Path."""
+        return os.path.dirname(self.name)
 
 
 def walk(folder: Path, skipped: set[str]) -> Iterator[Entry]:
@@ -74,11 +84,12 @@ def walk(folder: Path, skipped: set[str]) -> Iterator[Entry]:
     except OSError:
         yield Entry(folder, GONE, CLOSED)
         return
-    if any(one.name == RESULTS_MARK for one in found):
+    names = {one.name for one in found}
+    if RESULTS_MARK in names or names.issuperset(EVALUATION_MARKS):
         return
     visible = [one for one in found if not one.name.startswith(".")]
     for one in visible:
-        entry = None if is_folder(one) else entry_of(folder / one.name)
+        entry = None if is_folder(one) else entry_of(folder / one.name, linked=one.is_symlink())
         if entry is not None:
             yield entry
     for one in visible:
@@ -94,7 +105,7 @@ def is_folder(one: os.DirEntry[str]) -> bool:
         return False
 
 
-def entry_of(path: Path, root: bool = False) -> Entry | None:
+def entry_of(path: Path, root: bool = False, linked: bool = False) -> Entry | None:
     """Return what is known of a file without opening it; None when it is no scan or report."""
     kind = kind_by_name(path)
     if kind is None and not root:
@@ -102,13 +113,13 @@ def entry_of(path: Path, root: bool = False) -> Entry | None:
     try:
         status = path.stat()
     except OSError:  # a link to what is not here: git-annex leaves such
-        return Entry(path, GONE, kind, root) if kind and kind != REPORT else None
+        return Entry(path, GONE, kind, root, linked) if kind and kind != REPORT else None
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         return None
     stamp = (status.st_size, status.st_mtime_ns)
     if kind in ("nifti", "raster"):  # a side-car tells what it shows
         stamp = with_sidecar(path, stamp)
-    return Entry(path, stamp, kind or "", root)
+    return Entry(path, stamp, kind or "", root, linked)
 
 
 def with_sidecar(path: Path, stamp: Stamp) -> Stamp:

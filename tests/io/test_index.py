@@ -96,7 +96,7 @@ def test_pseudonyms_stay_with_their_index(tree, tmp_path, monkeypatch):
     assert {ref.patient for ref in find_studies(tree)} != mine
 
 
-@pytest.mark.parametrize("harm", ["text", "version", "body"])
+@pytest.mark.parametrize("harm", ["text", "version", "body", "one", "two", "bytes"])
 def test_a_damaged_index_is_made_again(tree, tmp_path, harm):
     first = find_studies(tree)
     [path] = (tmp_path / "index").glob("*.sqlite")
@@ -107,6 +107,9 @@ def test_a_damaged_index_is_made_again(tree, tmp_path, harm):
         change = {
             "version": "UPDATE about SET value = 'old' WHERE name = 'version'",
             "body": "UPDATE bodies SET body = '[1, {\"Frame\": 2}, 3, 4]'",
+            "one": "UPDATE files SET light = '{' WHERE rowid = 1",
+            "two": "UPDATE files SET light = light || ',' || light WHERE rowid = 1",
+            "bytes": "UPDATE files SET light = X'FF00' WHERE rowid = 1",
         }
         base.execute(change[harm])
         base.execute("DELETE FROM studies")

@@ -1,8 +1,13 @@
 """NIfTI written: the same place, the same values, the same bytes."""
 
+import gzip
+import shutil
+import subprocess
+
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -51,6 +56,51 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path):
     volume = Volume(np.arange(24, dtype=np.uint8).reshape(1, 2, 3, 4), np.eye(4))
     first = save_nifti(volume, tmp_path / "a.nii.gz").read_bytes()
     assert save_nifti(volume, tmp_path / "other.nii.gz").read_bytes() == first
+
+
+@pytest.mark.parametrize("shape", [(1, 37, 21, 5), (3, 17, 9, 4), (1, 40, 50, 1), (1, 1, 1, 300)])
+@pytest.mark.parametrize("order", ["C", "F", "flipped", "NIfTI"])
+def test_voxels_in_any_order_in_memory_give_the_bytes_of_nibabel(tmp_path, shape, order):
+    truth = np.random.default_rng(0).integers(-999, 999, shape, dtype=np.int16)
+    array = {
+        "C": truth,
+        "F": np.asfortranarray(truth),
+        "flipped": truth[:, ::-1, :, ::-1].copy()[:, ::-1, :, ::-1],
+        "NIfTI": np.moveaxis(np.asfortranarray(np.moveaxis(truth, 0, -1)), -1, 0),
+    }[order]
+    volume = Volume(array, np.diag([1.0, 2, 3, 1]))
+    plain = save_nifti(volume, tmp_path / "a.nii").read_bytes()
+    there = np.moveaxis(truth, 0, -1) if len(truth) > 1 else truth[0]
+    assert plain[352:] == there.tobytes(order="F")
+    assert plain[352:] == nib.Nifti1Image(there, volume.affine).to_bytes()[352:]
+    packed = save_nifti(volume, tmp_path / "a.nii.gz").read_bytes()
+    assert gzip.decompress(packed) == plain
+    assert packed[:8] == b"\x1f\x8b\x08\0\0\0\0\0"  # neither name nor time
+
+
+def test_others_read_what_is_zipped(tmp_path):
+    noise = np.random.default_rng(0).integers(-999, 999, (60, 50, 40), dtype=np.int16)
+    path = save_nifti(Volume(noise[None], np.eye(4)), tmp_path / "a.nii.gz")
+    assert np.array_equal(np.asarray(nib.load(path).dataobj), noise)
+    found = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    assert np.array_equal(found.transpose(2, 1, 0), noise)
+    if shutil.which("gzip"):
+        subprocess.run(["gzip", "-t", str(path)], check=True)
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch):
+    volume = Volume(np.zeros((1, 9, 9, 9), np.uint8), np.eye(4))
+    path = save_nifti(volume, tmp_path / "a.nii.gz")
+    old = path.read_bytes()
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("isal.igzip.IGzipFile.write", full)
+    with pytest.raises(OSError, match="No space"):
+        save_nifti(volume.with_array(volume.array + 1), path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_channels_become_the_fourth_axis(tmp_path):

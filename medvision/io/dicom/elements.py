@@ -38,7 +38,10 @@ FIRST_READ = 1 << 15  # bytes; most headers fit
 MAX_HEADER = 1 << 29  # bytes: a header beyond 512 MB is none
 MAX_INFLATED = 1 << 30  # bytes
 MAX_DEPTH = 12  # sequences inside sequences
+SHORT_VRS = set(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG_VRS = set(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+HEADS = {order: struct.Struct(order + "HH2sH") for order in "<>"}  # group, element, VR, length
+LENGTHS = {order: struct.Struct(order + "I") for order in "<>"}
 STRUCTS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "HH"}
 
 
@@ -296,18 +299,19 @@ class Parser:
         """Return tag, VR, start of the value and its length."""
         if at + 8 > len(self.data):
             raise NeedMore(at + 8)
-        group, number, length = struct.unpack_from(self.order + "HHI", self.data, at)
+        group, number, vr, length = HEADS[self.order].unpack_from(self.data, at)
         tag = group << 16 | number
-        if not self.explicit or group == 0xFFFE:
-            return tag, b"", at + 8, length
-        vr = self.data[at + 4 : at + 6]
-        if vr in LONG_VRS:
-            if at + 12 > len(self.data):
-                raise NeedMore(at + 12)
-            return tag, vr, at + 12, struct.unpack_from(self.order + "I", self.data, at + 8)[0]
-        if not (vr.isalpha() and vr.isupper()):  # an implicit element among explicit ones
-            return tag, b"", at + 8, length
-        return tag, vr, at + 8, struct.unpack_from(self.order + "H", self.data, at + 6)[0]
+        if self.explicit and group != 0xFFFE:
+            if vr in SHORT_VRS:  # most, so they are asked for first
+                return tag, vr, at + 8, length
+            if vr in LONG_VRS:
+                if at + 12 > len(self.data):
+                    raise NeedMore(at + 12)
+                return tag, vr, at + 12, LENGTHS[self.order].unpack_from(self.data, at + 8)[0]
+            if vr.isalpha() and vr.isupper():
+                return tag, vr, at + 8, length
+        # implicit, perhaps among explicit ones
+        return tag, b"", at + 8, LENGTHS[self.order].unpack_from(self.data, at + 4)[0]
 
     def value(self, start: int, length: int) -> bytes:
         """Return a value, when it is there."""
