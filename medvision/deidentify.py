@@ -3,6 +3,13 @@
 dicognito replaces UIDs, names, ids and dates alike in all files of a run; here everything goes
 that the profile wants gone and dicognito leaves, and what is written is searched for what was
 there before. Pixels are not looked at: text burned into them stays, and is warned of.
+
+Of the profile's options only Retain Longitudinal Temporal Information with Modified Dates (E.3.6)
+is done: all dates and times of a run are moved back by one number of hours, between 62 days and
+two years. Not done are Clean Pixel Data and Clean Recognizable Visual Features (E.3.1, E.3.2), and
+all that clean or retain text, graphics, structured content, devices, institutions, patients'
+characteristics, UIDs or private elements: those are removed or replaced. One attribute is removed
+that the table has replaced, as no general header needs it: ManufacturerDeviceClassUID.
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import DataElement, Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
@@ -23,19 +31,23 @@ from pydicom.uid import UID
 from medvision.convert import Converted
 from medvision.errors import MedvisionError, OutputError, SeriesError, require_extra
 from medvision.files import atomic_path
+from medvision.hidden_bytes import clean_pixel_bytes
 from medvision.io import find_studies
 from medvision.io.archive import archive_of
 from medvision.io.dicom.seg import read_dataset
 from medvision.io.quiet import quiet_pydicom
 from medvision.profile import (
     BURNED_IN,
+    BYTE_VRS,
     EMPTIED,
     IDENTIFYING,
+    KEPT_BYTES,
     KEPT_TEXT,
     MAKERS,
     METHOD_CODES,
     OVERLAYS,
     REMOVED,
+    REMOVED_TAGS,
     REPLACED_TEXT,
     SHORTEST,
     TEXT_VRS,
@@ -46,6 +58,7 @@ from medvision.study import SeriesRef, StudyRef
 EARLIEST = 1850  # year; earlier dates are none
 PRIVATE_B_VALUES = (0x0019100C, 0x00431039, 0x20011003, 0x00651009)
 FIRST_PIXEL_TAG = 0x7FE00000
+KEPT = KEPT_TEXT | REPLACED_TEXT | KEPT_BYTES
 
 
 def deidentify_studies(
@@ -157,18 +170,19 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
             )
         private_diffusion = any(tag in data for tag in PRIVATE_B_VALUES)
         before = identities_of(data)
-        data.preamble = b"\0" * 128  # it may hold anything
-        strip(data.file_meta)
+        beside = clean_pixel_bytes(data)
+        data.preamble, data.file_meta = b"\0" * 128, meta_of(data)  # they may hold anything
         strip(data)
         anonymizer.anonymize(data)
         burned = data.get("BurnedInAnnotation", "") == "YES"
         data.PatientIdentityRemoved = "NO" if burned else "YES"
+        data.LongitudinalTemporalInformationModified = "MODIFIED"  # PS3.15 E.3.6
         data.DeidentificationMethod = "DICOM PS3.15 E Basic Profile, medvision"
         data.DeidentificationMethodCodeSequence = Items([coded(*code) for code in METHOD_CODES])
         with atomic_path(target) as part:
             data.save_as(part, enforce_file_format=True)
             check_clean(dcmread(part, stop_before_pixels=True), part, target, before)
-    notes = []
+    notes = [beside] if beside else []
     if private_diffusion:
         notes.append("What private elements said of b-values and directions is gone.")
     if burned:
@@ -178,37 +192,57 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
     return notes
 
 
+def meta_of(data: Dataset) -> FileMetaDataset:
+    """Return file meta information that says how the file is coded, and nothing else.
+
+    The rest is replaced by what tells of the program that writes (PS3.15 E.1.1, 7).
+    """
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        known = data.get(keyword) or data.file_meta.get(f"MediaStorage{keyword}")
+        if known:
+            setattr(meta, f"MediaStorage{keyword}", known)
+    return meta
+
+
 def strip(data: Dataset) -> None:
     """Remove and empty what the Basic Profile wants gone, at every depth.
 
-    Text is kept only where it is known to be technical; so what a later edition of the table adds
-    is gone, too.
+    Text and bytes are kept only where they are known to be technical; so what a later edition of
+    the table adds is gone, too.
     """
     data.remove_private_tags()
     for element in list(data):
         group, keyword = element.tag.group, element.keyword
-        if group & 0xFF00 in OVERLAYS or keyword in REMOVED or not keyword:
+        gone = keyword in REMOVED or element.tag in REMOVED_TAGS or not keyword
+        if gone or group & 0xFF00 in OVERLAYS:
             del data[element.tag]
         elif keyword in EMPTIED:
             element.value = None
         elif element.VR == "SQ":
             for item in element.value:
                 strip(item)
-        elif element.VR in TEXT_VRS and keyword not in KEPT_TEXT | REPLACED_TEXT:
+        elif element.VR in TEXT_VRS | BYTE_VRS and keyword not in KEPT:
             del data[element.tag]
         elif element.VR in ("DA", "DT", "TM"):
             check_moment(data, element)
 
 
 def check_moment(data: Dataset, element: DataElement) -> None:
-    """Empty a date that is none, and a time without a date: it cannot be shifted with the rest."""
+    """Empty a date that is none, and a time without a date: it cannot be shifted with the rest.
+
+    So is a date whose keyword says nothing of a date (SelectorDAValue): dicognito would take it for
+    its own time.
+    """
     values = element.value if isinstance(element.value, MultiValue) else [element.value]
     texts = [re.sub(r"[.:]", "", str(value or "")) for value in values]
     if element.VR == "TM":
         partner = str(data.get(element.keyword.replace("Time", "Date"), ""))
         usable = is_date(partner) and all(re.match(r"([01]\d|2[0-3])", t) for t in texts)
     else:
-        usable = all(is_date(text[:8]) for text in texts)
+        named = element.VR == "DT" or "Date" in element.keyword
+        usable = named and all(is_date(text[:8]) for text in texts)
     if not usable:
         element.value = None
 
@@ -237,7 +271,7 @@ def identities_of(data: Dataset) -> set[str]:
             found |= {*texts, *(part for text in texts for part in re.split(r"[\^= ]", text))}
         elif element.VR in ("DA", "DT") or element.keyword in IDENTIFYING:
             found |= set(texts)
-        elif element.VR == "UI" and not element.keyword.endswith("ClassUID"):
+        elif element.VR == "UI" and not element.keyword.endswith("SOPClassUID"):
             found |= {text for text in texts if UID(text).is_private}
     return {text for text in found if len(text) >= SHORTEST}
 

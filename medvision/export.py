@@ -93,10 +93,11 @@ def outcome_of(saved: Saved, job: Job | None = None) -> Outcome:
             Path(entry.source),
             tuple(json.loads(entry.series)),
             box_of(json.loads(entry.box)),
-            StudyRef(entry.case_id, Path(entry.source), entry.study_uid),
+            StudyRef(entry.case_id, Path(entry.source)),
         ),
         row=dict(saved.row),
         seconds=dict(saved.seconds),
         input_sha256=saved.input_sha256,
         outputs={kind: dict(output) for kind, output in saved.outputs.items()},
+        study_key=entry.study_key,
     )

@@ -36,6 +36,7 @@ class Outcome:
     input_sha256: str = ""
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → {file, sha256}
     earlier: bool = False  # whether an earlier run came to it
+    study_key: str = ""  # as of StudyRef
 
     @property
     def failed(self) -> bool:

@@ -45,13 +45,13 @@ def replay(
     """
     card = read_run_card(card_path)
     try:
-        given, sha256 = card["model"]["given_as"], card["model"]["sha256"]
-        threads, device = int(card["resolved"]["threads"]), card["resolved"]["device"]
-        runtime = card["resolved"]["runtime"].removesuffix(" eager")  # as it was called
+        given, sha256 = str(card["model"]["given_as"]), card["model"]["sha256"]
+        threads, device = int(card["resolved"]["threads"]), str(card["resolved"]["device"])
+        runtime = str(card["resolved"]["runtime"]).removesuffix(" eager")  # as it was called
         tta = bool(card["resolved"].get("tta"))
         cases = {case["case_id"]: case for case in card["cases"]}
         jobs = [job_of(case) for case in cases.values()]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(f"{card_path} is no run card that can be repeated: {error}.") from None
     if model_hash(find_model(given)) != sha256:
         raise SpecError(f"Model {given!r} is not that of the run card: its SHA-256 differs.")
@@ -75,14 +75,19 @@ def replay(
 def job_of(case: dict[str, Any]) -> Job:
     """Return the job that a case of a card was."""
     box = box_of(case["box"])
-    source, uid = Path(case["source"]), case.get("study_uid", "")
+    source, key = Path(case["source"]), case.get("study_key", "")
+    if case.get("study_uid"):
+        raise DecodeError(
+            f"The run card is of an earlier medvision, which knew the study of {case['case_id']} "
+            "otherwise: predict again, and replay that."
+        )
     try:
         found = find_studies(source)
     except SeriesError:
         raise SeriesError(
             f"{source} is not here: start replay in the folder where the run was started."
         ) from None
-    fits = [ref for ref in found if (ref.path, ref.uid) == (source, uid)]
+    fits = [ref for ref in found if (ref.path, ref.key) == (source, key)]
     return Job(case["case_id"], source, tuple(case["series"] or ()), box, fits[0] if fits else None)
 
 

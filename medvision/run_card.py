@@ -17,6 +17,7 @@ import torch
 
 from medvision.errors import DecodeError
 from medvision.files import write_text
+from medvision.from_json import parse_json
 from medvision.geometry import Box
 from medvision.jobs import Outcome
 from medvision.predictor import Predictor
@@ -24,7 +25,8 @@ from medvision.runtime import device_name
 
 RUN_CARD = "run.json"
 PACKAGES = (
-    "medvision-toolkit", "torch", "monai", "openvino", "numpy", "nibabel", "pydicom", "pillow",
+    "medvision-toolkit", "torch", "monai", "openvino", "numpy", "nibabel", "isal", "pydicom",
+    "pillow",
 )  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def case_entry(outcome: Outcome) -> dict[str, Any]:
     return {
         "case_id": job.case_id,
         "source": str(job.source),
-        "study_uid": job.study.uid if job.study else "",
+        "study_key": outcome.study_key,
         "series": list(job.series),
         "box": box_entry(job.box),
         "status": outcome.row["status"],
@@ -132,7 +134,7 @@ def read_run_card(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DecodeError(f"No run card here: {path}.")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DecodeError(f"{path} cannot be read as a run card: {error}.") from None
     missing = {"model", "cases", "resolved", "formats"} - set(
@@ -164,3 +166,8 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def command_given() -> list[str]:
+    """Return the command line as the user gave it."""
+    return ["medvision", *sys.argv[1:]]

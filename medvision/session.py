@@ -25,7 +25,7 @@ from medvision.run_card import Facts, box_entry
 from medvision.runtime import EAGER
 from medvision.sharing import DamagedFile, remove_file
 from medvision.spec import ModelSpec
-from medvision.store import STORE, Entry, Saved, Store
+from medvision.store import STORE, Entry, OtherLayout, Saved, Store
 from medvision.whole import Files, Inputs, outputs_whole
 from medvision.zoo import find_model
 
@@ -187,10 +187,10 @@ def check_maps(names: Sequence[str], formats: Sequence[str]) -> None:
 
 
 def open_store(out: Path, overwrite: bool) -> Store:
-    """Open the store of a folder; a damaged one is made anew where that is asked for."""
+    """Open the store of a folder; one that cannot be read is made anew where that is asked for."""
     try:
         return Store(out)
-    except DamagedFile:
+    except (DamagedFile, OtherLayout):
         if not overwrite:
             raise
         remove_file(out / STORE)
@@ -207,7 +207,7 @@ def entry_of(job: Job) -> Entry:
     return Entry(
         job.case_id,
         str(job.source),
-        job.study.uid if job.study else "",
+        job.study.key if job.study else "",
         json.dumps(job.series),
         json.dumps(box_entry(job.box)),
     )

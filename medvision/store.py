@@ -1,6 +1,6 @@
 """The state of every study of a results folder, in one SQLite file that processes share.
 
-It holds what results.csv and run.json hold, and digests: no patient's name and no date. A study is
+It holds what results.csv and run.json hold, and digests: no patient's name, date or UID. A study is
 claimed in one transaction, so no two processes run it; what a process held that has ended is free
 again. Knows nothing of models.
 """
@@ -19,11 +19,11 @@ from medvision.outputs.table import failed_row
 from medvision.sharing import SharedFile
 
 STORE = "status.sqlite"
-LAYOUT = "1"
+LAYOUT = "2"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS studies (
-    case_id TEXT PRIMARY KEY, number INTEGER, source TEXT, study_uid TEXT, series TEXT, box TEXT,
+    case_id TEXT PRIMARY KEY, number INTEGER, source TEXT, study_key TEXT, series TEXT, box TEXT,
     state TEXT CHECK (state IN ('waiting', 'running', 'done', 'failed')),
     owner TEXT, attempts INTEGER, reason TEXT, warnings TEXT, row TEXT, inputs TEXT,
     input_sha256 TEXT, outputs TEXT, marks TEXT, seconds TEXT);
@@ -32,13 +32,17 @@ CREATE INDEX IF NOT EXISTS by_state ON studies (state, attempts, number);
 FRESH = "'waiting', '', 0, '', '', '', '', '', '{}', '{}', '{}'"
 
 
+class OtherLayout(OutputError):
+    """A store is of a medvision that kept studies otherwise."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A study as the store knows it before it is run."""
 
     case_id: str
     source: str
-    study_uid: str
+    study_key: str
     series: str  # JSON
     box: str  # JSON
 
@@ -100,7 +104,9 @@ class Store(SharedFile):
             base.execute("CREATE TEMP TABLE mine (case_id TEXT PRIMARY KEY)")
         if self.about()["layout"] != LAYOUT:
             self.close()
-            raise OutputError(f"{self.path} is of another medvision: name another folder.")
+            raise OtherLayout(
+                f"{self.path} is of another medvision: name another folder, or --overwrite."
+            )
 
     def _give_back(self, base: sqlite3.Connection) -> None:
         base.execute(
@@ -176,7 +182,7 @@ class Store(SharedFile):
             base.executemany(
                 f"INSERT INTO studies VALUES (?, ?, ?, ?, ?, ?, {FRESH})",
                 [
-                    (e.case_id, last + n, e.source, e.study_uid, e.series, e.box)
+                    (e.case_id, last + n, e.source, e.study_key, e.series, e.box)
                     for n, e in enumerate(new, start=1)
                 ],
             )
@@ -266,10 +272,10 @@ class Store(SharedFile):
         """Let ended studies wait again, those that have not been run anew meanwhile."""
         with self.transaction() as base:
             base.executemany(
-                "UPDATE studies SET state='waiting', owner='', source=?, study_uid=? "
+                "UPDATE studies SET state='waiting', owner='', source=?, study_key=? "
                 "WHERE case_id=? AND state=? AND attempts=?",
                 [
-                    (s.entry.source, s.entry.study_uid, s.entry.case_id, s.state, s.attempts)
+                    (s.entry.source, s.entry.study_key, s.entry.case_id, s.state, s.attempts)
                     for s in studies
                 ],
             )
@@ -288,7 +294,7 @@ class Store(SharedFile):
     def listed(self, base: sqlite3.Connection) -> list[Saved]:
         """Return every study inside a transaction."""
         rows = base.execute(
-            "SELECT case_id, source, study_uid, series, box, state, attempts, row, seconds, "
+            "SELECT case_id, source, study_key, series, box, state, attempts, row, seconds, "
             "inputs, input_sha256, outputs, marks FROM studies ORDER BY number"
         )
         return [saved_of(row) for row in rows]
@@ -296,7 +302,7 @@ class Store(SharedFile):
 
 def saved_of(row: Sequence[Any]) -> Saved:
     """Return a study from its row in the store."""
-    case_id, source, uid, series, box, state, attempts, result, seconds, inputs, sha, *rest = row
+    case_id, source, key, series, box, state, attempts, result, seconds, inputs, sha, *rest = row
     outputs, marks = map(json.loads, rest)
     return Saved(
         row=json.loads(result) if result else {},
@@ -305,7 +311,7 @@ def saved_of(row: Sequence[Any]) -> Saved:
         input_sha256=sha,
         outputs=outputs,
         marks=marks,
-        entry=Entry(case_id, source, uid, series, box),
+        entry=Entry(case_id, source, key, series, box),
         state=state,
         attempts=attempts,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from medvision.errors import SeriesError
@@ -87,12 +88,10 @@ class SeriesRef:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        what = self.description or "(no description)"
-        return (
-            f"{self.label:>6}  {self.modality or '?':<3} {what}, "
-            f"{'×'.join(map(str, self.shape)) or 'unreadable'}, {len(self.files)} files"
-            f"{f', {self.uid}' if self.uid else ''}"
-        )
+        """As errors have it, which are kept: without text of its header, and without its UID."""
+        what = ", ".join(filter(None, (self.modality, self.plane))) or "?"
+        size = "×".join(map(str, self.shape)) or "unreadable"
+        return f"{self.label:>6}  {what}, {size}, {len(self.files)} files"
 
 
 @dataclass(frozen=True)
@@ -123,3 +122,11 @@ class StudyRef:
     day: int | None = None
     series: tuple[SeriesRef, ...] = ()
     reports: tuple[Path, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What results know the study by: a digest of its UID, which itself is no one's business.
+
+        Empty without a UID. Whoever has the UID finds the results of its study.
+        """
+        return blake2b(self.uid.encode(), digest_size=12).hexdigest() if self.uid else ""

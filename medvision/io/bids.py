@@ -5,12 +5,12 @@ Only what describes the series is taken, never a name, number or date. Knows not
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from medvision.from_json import parse_json
 from medvision.geometry import Affine, spacing_of
 
 MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "PT", "US", "XA")
@@ -27,8 +27,8 @@ def read_sidecar(path: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         if path.stat().st_size > MAX_BYTES:
             return {}, [f"The side-car {path.name} is too large to be one; it is ignored."]
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return {}, [f"The side-car {path.name} is not valid JSON; it is ignored."]
     return (found, []) if isinstance(found, dict) else ({}, [])
 

@@ -14,6 +14,7 @@ from medvision.spec import InputSpec
 from medvision.study import SeriesRef, StudyRef
 
 HOW = "by its number, UID or part of its description"
+SHOWN = "which `medvision info` shows"
 
 
 def choose_inputs(
@@ -103,7 +104,9 @@ def named_series(study: StudyRef, label: str, name: str) -> SeriesRef:
     else:
         problem = f"No series of {study.path} fits {label!r}"
     lines = [line(series, series.problem) for series in fits or candidates]
-    raise SeriesError(f"{problem}; choose one for {name} {HOW} (--series):\n" + "\n".join(lines))
+    raise SeriesError(
+        f"{problem}; choose one for {name} {HOW} (--series), {SHOWN}:\n" + "\n".join(lines)
+    )
 
 
 def fitting(found: Iterable[SeriesRef], wanted: str) -> list[SeriesRef]:
@@ -194,7 +197,7 @@ def refusal(
             why = ", ".join(against or unknown)
         lines.append(line(series, why))
     option = f"--series {one.name}=…" if len(inputs) > 1 else "--series"
-    return SeriesError(f"{problem}; choose one {HOW} ({option}):\n" + "\n".join(lines))
+    return SeriesError(f"{problem}; choose one {HOW} ({option}), {SHOWN}:\n" + "\n".join(lines))
 
 
 def described(one: InputSpec) -> str:

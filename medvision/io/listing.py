@@ -13,6 +13,7 @@ from medvision.errors import MedvisionError
 from medvision.files import write_text
 from medvision.io.archive import archive_of, unpacked
 from medvision.io.dicom.elements import read_elements
+from medvision.spreadsheet import harmless_row
 from medvision.study import SeriesRef, StudyRef
 
 COLUMNS = (
@@ -64,7 +65,7 @@ def write_csv(refs: Sequence[StudyRef], path: Path, dates: Sequence[str] | None 
     for n, ref in enumerate(refs):
         day = "" if ref.day is None else f"day {ref.day}"
         for one in ref.series:
-            rows.writerow(row_of(ref, one, dates[n] if dates else day))
+            rows.writerow(harmless_row(row_of(ref, one, dates[n] if dates else day)))
     return write_text(path, text.getvalue())
 
 

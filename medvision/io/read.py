@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from medvision.spec import InputSpec
 from medvision.study import SeriesRef, Study, StudyRef
 from medvision.volume import Volume
 
-HOW = "by its number, UID or part of its description (--series)"
+HOW = "by its number, UID or part of its description (--series), which `medvision info` shows"
 
 
 def read_volume(
@@ -60,7 +61,7 @@ def read_volume(
     path = Path(path)
     if archive_of(path) is not None:
         return read_study(only_study(path), series, suv=suv, resample=resample).image
-    if not path.exists():
+    if not os.path.exists(path):
         raise SeriesError(f"No such file or folder: {path}.")
     if path.is_file() and is_dicomdir(path):
         return read_listed(path, series, suv, resample)
@@ -127,7 +128,7 @@ def only_study(path: Path) -> StudyRef:
     """Return the study at a path; several are an error that lists them."""
     refs = find_studies(path, index=False)
     if len(refs) > 1:
-        lines = "\n".join(f"  {ref.case_id}  {ref.path}  {ref.uid}" for ref in refs)
+        lines = "\n".join(f"  {ref.case_id}  {ref.path}" for ref in refs)
         raise SeriesError(f"{path} holds {len(refs)} studies; name one of them:\n{lines}")
     return refs[0]
 

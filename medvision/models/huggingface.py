@@ -19,6 +19,7 @@ from medvision.models.text import TextEncoder
 
 REMEMBERED = 1000  # texts whose tokens a frozen encoder keeps, since they never change
 WEIGHTS = ("model.safetensors*", "pytorch_model*.bin*")
+DATA = {"trust_remote_code": False}  # unsaid, transformers would ask on the terminal
 
 
 class HuggingFaceEncoder(TextEncoder):
@@ -125,15 +126,18 @@ def load(source: str) -> tuple[Any, nn.Module]:
     folder = Path(source)
     bare = folder.is_dir() and not any(any(folder.glob(one)) for one in WEIGHTS)
     try:
-        offline = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
+        offline = transformers.AutoConfig.from_pretrained(source, local_files_only=True, **DATA)
     except (OSError, ValueError):
         offline = None
     try:
         local = offline is not None or folder.is_dir()
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            source, local_files_only=local, **DATA
+        )
         if bare:
-            return tokenizer, transformers.AutoModel.from_config(offline)
-        return tokenizer, transformers.AutoModel.from_pretrained(source, local_files_only=local)
+            return tokenizer, transformers.AutoModel.from_config(offline, **DATA)
+        network = transformers.AutoModel.from_pretrained(source, local_files_only=local, **DATA)
+        return tokenizer, network
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         first = str(error).strip().split("\n")[0]
         raise SpecError(

@@ -11,8 +11,7 @@ from medvision.files import atomic_path
 from medvision.prediction import DIGITS, Prediction, digits_of
 from medvision.review import review_word
 from medvision.spec import Task, label_of
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from medvision.spreadsheet import harmless
 
 SET, DECIDED = CALIBRATED = ("prediction_set", "decided")  # of a calibrated classification
 
@@ -92,11 +91,3 @@ def write_results(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], pat
         writer.writerow({name: harmless(name) for name in columns})
         writer.writerows({key: harmless(value) for key, value in row.items()} for row in rows)
     return path
-
-
-def harmless(value: Any) -> Any:
-    """Keep a spreadsheet from running text as a formula (OWASP, CSV injection)."""
-    if isinstance(value, str):
-        value = " ".join(value.split("\n"))
-        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
-    return value

@@ -40,6 +40,7 @@ def test_what_was_written_is_read_back(tmp_path):
 def test_a_row_finds_its_study(tmp_path):
     folder = write(tmp_path / "results", [ROW, ROW | {"case_id": "b_left", "source": "x"}])
     saved = read_saved(folder)
+    write_text(tmp_path / "scans" / "a.nii", "")
     a = StudyRef("elsewhere_a", tmp_path / "scans" / "a.nii")
     b, c = StudyRef("b", tmp_path / "b"), StudyRef("c", tmp_path / "c")
     # by its path from the folder above, and by its name
@@ -50,8 +51,8 @@ def test_a_row_finds_its_study(tmp_path):
 
 def test_the_run_card_tells_which_study_of_a_folder(tmp_path):
     folder = write(tmp_path / "results", [ROW])
-    write_text(folder / "run.json", '{"cases": [{"case_id": "a", "study_uid": "1.2"}]}')
     one, two = (StudyRef("a", tmp_path / "scans" / "a.nii", uid) for uid in ("1.2", "1.3"))
+    write_text(folder / "run.json", f'{{"cases": [{{"case_id": "a", "study_key": "{one.key}"}}]}}')
     assert read_saved(folder).studies_of([two, one]) == [one]
 
 

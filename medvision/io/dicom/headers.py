@@ -57,7 +57,7 @@ class Header:
     modality: str
     manufacturer: str  # lower case
     image_type: tuple[str, ...]
-    contrast_agent: str
+    contrast: bool  # whether an agent is named; its text may hold more
     patient_orientation: tuple[str, ...]  # where rows and columns lead, in letters
     imager_spacing: tuple[float, ...] | None  # between rows, between columns, at the detector
     window: tuple[float, float] | None  # center, width
@@ -166,7 +166,7 @@ def header_of(data: Elements) -> Header:
         modality=data.text("Modality"),
         manufacturer=data.text("Manufacturer").lower(),
         image_type=data.texts("ImageType"),
-        contrast_agent=data.text("ContrastBolusAgent"),
+        contrast=bool(data.text("ContrastBolusAgent")),
         patient_orientation=data.texts("PatientOrientation"),
         imager_spacing=data.numbers("ImagerPixelSpacing", 2),
         window=(center, width) if center is not None and width and width > 0 else None,

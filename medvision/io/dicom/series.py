@@ -42,10 +42,10 @@ class Series:
         return f"{number}.{self.part}" if self.part else number
 
     def __str__(self) -> str:
-        what = self.description or "(no description)"
+        """As errors have it, which are kept: without text of its header, and without its UID."""
         differs = f" [{self.differs}]" if self.differs else ""
         images = "1 image" if len(self.frames) == 1 else f"{len(self.frames)} images"
-        return f"{self.label:>6}  {self.modality or '?':<3} {what}{differs}, {images}, {self.uid}"
+        return f"{self.label:>6}  {self.modality or '?'}{differs}, {images}"
 
 
 def list_series(path: Path, files: Sequence[Path] | None = None) -> list[Series]:
@@ -165,7 +165,10 @@ def tell_apart(firsts: Sequence[Frame]) -> list[str]:
     """Return words for what differs between parts, given the first slice of each."""
     facts = [[plane_of(f) for f in firsts]]
     for name in dict.fromkeys(name for f in firsts for name, _ in f.traits):
-        facts.append([dict(f.traits).get(name, "") for f in firsts])
+        words = [dict(f.traits).get(name, "") for f in firsts]
+        if name == "protocol":  # a digest
+            words = [f"protocol {1 + list(dict.fromkeys(words)).index(one)}" for one in words]
+        facts.append(words)
     telling = [words for words in facts if len(set(words)) > 1]
     names = [", ".join(filter(None, words)) for words in zip(*telling, strict=True)]
     return names or ["another angle"] * len(firsts)
@@ -211,7 +214,8 @@ def choose_series(path: Path, found: Sequence[Series], wanted: str | None) -> Se
     else:
         problem = f"No series in {path} fits {wanted!r}"
     raise SeriesError(
-        f"{problem}; choose one by its number, UID or part of its description (--series):\n{lines}"
+        f"{problem}; choose one by its number, UID or part of its description (--series), which "
+        f"`medvision info` shows:\n{lines}"
     )
 
 

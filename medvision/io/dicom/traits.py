@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from medvision.io.dicom.elements import Elements
 from medvision.io.dicom.headers import Header
 from medvision.io.dicom.private import GE_PLACES, GE_SEQUENCE, GE_SEQUENCE_INSIDE, is_made_by
@@ -39,7 +41,8 @@ def traits_of(header: Header, data: Elements, part: str) -> Traits:
         traits |= mr_traits(
             part, data.first("EchoTime"), data.first("RepetitionTime"), data.first("FlipAngle")
         )
-        traits["protocol"] = data.text("ProtocolName") or header.description
+        protocol = data.text("ProtocolName") or header.description  # a name may stand in it
+        traits["protocol"] = blake2b(protocol.encode("utf-8", "replace"), digest_size=8).hexdigest()
         traits["echo number"] = f"echo {data.text('EchoNumbers')}" if "EchoNumbers" in data else ""
         traits["tissue"] = shift[0] if shift else "all tissue"
     return tuple(traits.items())
