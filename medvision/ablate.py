@@ -24,6 +24,7 @@ from medvision.predictor import Predictor, load_predictor
 from medvision.progress import announce, track
 from medvision.report import report_for_model
 from medvision.spec import ModelSpec, names_of
+from medvision.spreadsheet import harmless, unquoted
 from medvision.tfidf import TextBaseline
 from medvision.train import train
 
@@ -304,14 +305,26 @@ def write_answers(
         writer.writerow(["case_id", "truth", *names, *alone])
         for case, (said, image) in zip(cases, found, strict=True):
             numbers = [*(said[name] for name in names), *(image[name] for name in names)]
-            writer.writerow([case.case_id, case.label, *(f"{p:.8f}" for p in numbers)])
+            words = harmless(case.case_id), harmless(case.label)
+            writer.writerow([*words, *(f"{p:.8f}" for p in numbers)])
 
 
 def read_answers(path: Path, names: Sequence[str], cases: Sequence[Case]) -> tuple[Shares, Shares]:
-    """Read what `write_answers` wrote for these cases."""
-    with path.open(newline="", encoding="utf-8") as file:
-        _, *rows = csv.reader(file)
-    if [row[0] for row in rows] != [case.case_id for case in cases]:
+    """Read what `write_answers` wrote for these cases.
+
+    Raises
+    ------
+    CasesError
+        When the file is no such table, or of other cases.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            _, *rows = csv.reader(file)
+        said = [[unquoted(one) for one in row[:1]] for row in rows]
+        table = np.array([[float(v) for v in row[2:]] for row in rows])
+        table = table.reshape(len(rows), 2 * len(names))
+    except (ValueError, csv.Error) as error:
+        raise CasesError(f"{path} is no table of answers: {error}.") from None
+    if said != [[case.case_id] for case in cases]:
         raise CasesError(f"{path} holds answers for other cases: name another folder.")
-    table = np.array([[float(v) for v in row[2:]] for row in rows])
     return table[:, : len(names)], table[:, len(names) :]

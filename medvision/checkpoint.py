@@ -18,6 +18,7 @@ from medvision.errors import SpecError
 from medvision.exported import PORTABLE, exported_hash, load_exported
 from medvision.files import atomic_path, sha256, write_text
 from medvision.models import build_model, join_members
+from medvision.models.bounded import BoundedBuild
 from medvision.spec import ModelSpec, read_spec
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "card.md"
@@ -76,11 +77,14 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
         return join_members(load_exported(folder)), spec
     if not weights.is_file():
         raise SpecError(f"{folder} holds no weights: {WEIGHTS} is missing.")
-    model = build_model(spec)
     try:
-        model.load_state_dict(load_file(weights))
+        state = load_file(weights)
     except SafetensorError as error:
         raise SpecError(f"{weights} is damaged or cut short: {error}.") from None
+    with BoundedBuild([state]):
+        model = build_model(spec)
+    try:
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise SpecError(f"{weights} does not fit {SPEC}: {str(error).splitlines()[-1]}") from None
     return model.eval(), spec

@@ -6,7 +6,6 @@ Knows nothing of how it is written.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from medvision.errors import SpecError
 from medvision.files import sha256
+from medvision.from_json import parse_json
 from medvision.models.exported import ExportedNetwork
 
 PORTABLE = "portable.json"
@@ -25,7 +25,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SpecError(f"{folder} is no exported model: {PORTABLE} is missing.")
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = parse_json(path.read_text(encoding="utf-8"))
         files, divisor = about["files"], about["divisor"]
         fits = all(isinstance(f, str) and Path(f).name == f for f in files) and files
         if not fits or not all(type(one) is int for one in divisor):

@@ -1,7 +1,8 @@
-"""Dataclasses from JSON, those in their fields, too; what does not fit is named."""
+"""JSON, and dataclasses from it, those in their fields, too; what does not fit is named."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -11,6 +12,25 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from medvision.errors import SpecError
 
 _T = TypeVar("_T")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value that a text of JSON stands for.
+
+    Raises
+    ------
+    ValueError
+        When it is no JSON, or lists in lists go deeper than Python can follow.
+
+    Examples
+    --------
+    >>> parse_json('{"a": [1]}')
+    {'a': [1]}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def build_dataclass(kind: type[_T], data: Any) -> _T:
@@ -42,8 +62,10 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if kind is Any or origin is Literal:  # Literals are checked by who holds them, in words
         return tuple(_value(Any, one, name) for one in value) if isinstance(value, list) else value
     if origin is tuple and isinstance(value, list):
-        types = inner[:1] * len(value) if Ellipsis in inner else (*inner, *[Any] * len(value))
-        return tuple(_value(one, part, name) for one, part in zip(types, value, strict=False))
+        types = inner[:1] * len(value) if Ellipsis in inner else inner
+        if len(types) != len(value):
+            raise ValueError(f"{name} is {len(types)} values, found {value!r:.200}")
+        return tuple(_value(one, part, name) for one, part in zip(types, value, strict=True))
     if origin is Mapping and isinstance(value, Mapping):
         return {key: _value(inner[1], one, f"{name}.{key}") for key, one in value.items()}
     plain = (int, float) if kind is float else (kind,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from medvision.errors import MemoryNeeded
+from medvision.room import available
 from medvision.sliding import Keep, Windows, plan_windows
 from medvision.spec import ModelSpec
 from medvision.transforms import Grid, model_grid
@@ -77,7 +77,6 @@ class Load:
     Parameters
     ----------
     spec : ModelSpec
-        Of a segmentation.
     networks : sequence of nn.Module
     device : torch.device
     answers : int
@@ -173,21 +172,31 @@ def way_to_keep(most: float | None, load: Load, scan: Volume, name: str) -> Keep
         need = replace(load.need(scan, keep), network=load.network)
         if held + need.total <= most:
             return keep
-    raise MemoryNeeded(
+    raise too_much(name, held, need, most)
+
+
+def check_window(most: float | None, load: Load, name: str) -> None:
+    """Refuse to classify a scan where its one window needs more than `most` bytes.
+
+    Raises
+    ------
+    MemoryNeeded
+    """
+    if most is None:
+        return
+    held, image = resident(), 4.0 * load.spec.channels * prod(load.spec.roi_size)
+    need = Need(image=image, network=load.network)
+    if held + need.total > most:
+        raise too_much(name, held, need, most)
+
+
+def too_much(name: str, held: float, need: Need, most: float) -> MemoryNeeded:
+    """Return the error that says what a scan needs, and what there is."""
+    return MemoryNeeded(
         f"{name} needs {(held + need.total) / GB:.1f} GB ({held / GB:.1f} are held already"
         f"{need}), and {most / GB:.1f} are allowed: allow more (--max-ram), or show the model a "
         "part (--box)."
     )
-
-
-def available() -> float:
-    """Return the bytes of memory that the machine has left; infinite where that is not known."""
-    try:
-        with open("/proc/meminfo") as file:
-            found = dict(line.split(":") for line in file)
-        return 1024 * float(found["MemAvailable"].split()[0])
-    except (OSError, ValueError, KeyError):
-        return math.inf
 
 
 def resident() -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from medvision.errors import SpecError
 from medvision.files import write_text
-from medvision.from_json import build_dataclass
+from medvision.from_json import build_dataclass, parse_json
 from medvision.spec import ModelSpec
 from medvision.train_config import TrainConfig
 
@@ -54,7 +54,7 @@ def read_plan(path: Path) -> Plan:
     if not path.is_file():
         raise SpecError(f"No such file: {path}. A plan is written by medvision plan.")
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data: Any = parse_json(path.read_text(encoding="utf-8"))
         return build_dataclass(Plan, data)
     except (OSError, ValueError) as error:
         raise SpecError(f"{path} is no plan: {error}.") from None
@@ -101,7 +101,7 @@ def value_of(text: str, several: bool) -> Any:
     """Read a value from the command line; text with commas is `several`, or one with commas."""
     for candidate in (text, f"[{text}]" if "," in text else text):
         try:
-            return json.loads(candidate)
+            return parse_json(candidate)
         except ValueError:
             continue
     return [part.strip() for part in text.split(",")] if several else text

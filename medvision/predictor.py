@@ -23,7 +23,7 @@ from medvision.errors import SpecError
 from medvision.execution import AUTO, Execution
 from medvision.fingerprint import unlike_training
 from medvision.geometry import Box, box_slices, voxel_mm3
-from medvision.memory import Load, way_to_keep, windows_of
+from medvision.memory import Load, check_window, way_to_keep, windows_of
 from medvision.models.network import members_of
 from medvision.models.text import TextEncoder
 from medvision.prediction import Prediction
@@ -208,6 +208,8 @@ class Predictor:
         keep: Keep = "full"
         if self.spec.task == "segmentation":
             keep = way_to_keep(self.max_ram, self.load, flat[first], study.case_id)
+        else:
+            check_window(self.max_ram, self.load, study.case_id)
         if keep != "full":
             warnings.append("for want of memory, sums of answers were kept in half precision")
         prepared = preprocess(shown, self.spec, self.device)

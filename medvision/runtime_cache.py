@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medvision.files import write_text
+from medvision.from_json import parse_json
 
 VARIABLE = "MEDVISION_RUNTIMES"  # another file, or "off"
 MOST = 200  # keys; beyond them the oldest go
@@ -30,7 +31,7 @@ def load() -> dict[str, Any]:
     """Return all that is kept; nothing where the file is missing or damaged."""
     path = cache_path()
     try:
-        data = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        data = parse_json(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medvision.errors import CasesError
 from medvision.files import atomic_path
 from medvision.lesions import LesionCounts
 from medvision.metrics import auc
 from medvision.spec import found_in, label_of, names_of
+from medvision.spreadsheet import harmless, harmless_row, unquoted
 
 
 @dataclass(frozen=True)
@@ -145,23 +147,40 @@ def write_scores(scores: Sequence[Score], path: Path) -> Path:
     """Write one row a case, and of masks one a case and structure."""
     rows = [score.row() for score in scores]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["case_id"])
+        columns = list(rows[0]) if rows else ["case_id"]
+        writer = csv.DictWriter(file, [harmless(name) for name in columns])
         writer.writeheader()
         for row in rows:
             digits = 4 if "structure" in row else 6
             writer.writerow(
-                {
-                    k: round(v, 6 if k == "confidence" else digits) if isinstance(v, float) else v
-                    for k, v in row.items()
-                }
+                harmless_row(
+                    {
+                        k: round(v, 6 if k == "confidence" else digits)
+                        if isinstance(v, float)
+                        else v
+                        for k, v in row.items()
+                    }
+                )
             )
     return path
 
 
 def read_scores(path: Path) -> list[Score]:
-    """Read what `write_scores` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [score_of(row) for row in csv.DictReader(file)]
+    """Read what `write_scores` wrote.
+
+    Raises
+    ------
+    CasesError
+        When the file is no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                score_of({unquoted(name): unquoted(value) for name, value in row.items()})
+                for row in csv.DictReader(file, restkey="", restval="")
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise CasesError(f"{path} is no table of scores: {type(error).__name__} {error}.") from None
 
 
 def score_of(row: Mapping[str, str]) -> Score:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -16,7 +17,7 @@ from medvision.calibration_spec import Calibration
 from medvision.cleanup_spec import Cleanup
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
-from medvision.from_json import build_dataclass
+from medvision.from_json import build_dataclass, parse_json
 from medvision.inference_spec import Sampling, Sliding
 from medvision.intensity_spec import Intensity, Range
 from medvision.text_spec import TextSpec
@@ -26,6 +27,7 @@ Task = Literal["segmentation", "classification"]
 TASKS: tuple[Task, ...] = get_args(Task)
 PLANES = ("axial", "coronal", "sagittal")
 MOST_LABELS = 255  # of a mask
+MOST_VOXELS = 1 << 27  # of a window: 512 along each side
 LATER = ("codes", "cleanup", "sampling", "sliding", "regions", "review", "calibration")
 LATER_INTENSITY = ("mean", "std", "to", "clip", "inside")
 BETWEEN, NO_CLASS = "|", "none"  # the names in a label, and the label without any
@@ -246,6 +248,8 @@ class ModelSpec:
             raise SpecError("A segmentation looks at the whole image: its fit is pad.")
         if len(self.roi_size) != 3 or min(self.roi_size) < 1:
             raise SpecError(f"roi_size is three voxel counts; found {self.roi_size}.")
+        if prod(self.roi_size) > MOST_VOXELS:
+            raise SpecError(f"A window has {MOST_VOXELS:,} voxels at most; found {self.roi_size}.")
         if not 0 <= self.overlap < 1:
             raise SpecError(f"Overlap lies from 0 to below 1; found {self.overlap}.")
         if self.members < 1:
@@ -352,7 +356,7 @@ class ModelSpec:
     def from_json(cls, text: str) -> ModelSpec:
         """Read what `to_json` wrote; unknown or missing keys are a `SpecError`."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise SpecError(f"The spec is not JSON: {error}.") from None
         return build_dataclass(cls, data)

@@ -270,7 +270,7 @@ def test_the_command_says_which_training_runs_and_writes_the_page(table, tmp_pat
     shutil.rmtree(out / slug(IMAGE))
     quiet = compare(table, *options, "-q")
     assert (quiet.exit_code, quiet.output) == (0, "")
-    wrong = CliRunner().invoke(app, ["evaluate", str(table), "--out", str(tmp_path / "x.csv")])
+    wrong = CliRunner().invoke(app, ["evaluate", str(table), "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 2
 
 

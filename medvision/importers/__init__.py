@@ -25,6 +25,7 @@ from medvision.importers.monai_bundle import (
 )
 from medvision.importers.nnunet import is_nnunet, nnunet_files, read_nnunet
 from medvision.models import build_model
+from medvision.models.bounded import BoundedBuild
 from medvision.progress import announce
 
 VARIABLE = "MEDVISION_IMPORTED"  # another folder for what is imported in passing, or "off"
@@ -61,7 +62,7 @@ IMPORTERS = (
 
 def find_importer(source: Path) -> Importer | None:
     """Return what reads a source; None for what is no foreign model."""
-    if not source.exists() or (source / SPEC).is_file():
+    if not os.path.exists(source) or (source / SPEC).is_file():
         return None
     return next((one for one in IMPORTERS if one.fits(source)), None)
 
@@ -112,7 +113,8 @@ def import_model(source: Path, out: Path, **options: Any) -> Path:
 
 def check_fit(found: Imported, source: Path) -> None:
     """Refuse weights that the network of the spec does not take, each and all."""
-    network = build_model(replace(found.spec, members=1))
+    with BoundedBuild(found.states[:1]):
+        network = build_model(replace(found.spec, members=1))
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for state in found.states:
         given = {name: tuple(value.shape) for name, value in state.items()}

@@ -6,7 +6,6 @@ it becomes the spec: masks are those of nnU-Net's own predictor.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medvision.errors import SpecError
+from medvision.from_json import parse_json
 from medvision.geometry import is_as_stored, reorientation
 from medvision.importers.imported import Imported
 from medvision.importers.nnunet_plans import (
@@ -175,10 +175,9 @@ def spec_of(
 def read_json(path: Path) -> dict[str, Any]:
     """Read a table of JSON; anything else is a `SpecError`."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        what = "it is nested too deep" if isinstance(error, RecursionError) else error
-        raise SpecError(f"{path} cannot be read: {what}.") from None
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path} cannot be read: {error}.") from None
     if not isinstance(found, dict):
         raise SpecError(f"{path} is not as nnU-Net v2 writes it: no table.")
     return found

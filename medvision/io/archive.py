@@ -7,6 +7,7 @@ folder: ``scans.zip/sub-01/T1w.nii.gz``. Knows nothing of what the files hold.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import stat
 import struct
@@ -45,7 +46,7 @@ def archive_of(path: Path) -> Path | None:
     """Return the zip that a path is, or leads into; None when it is an ordinary path."""
     for place in (path, *path.parents):
         if is_archive(place):
-            return place if place.is_file() else None
+            return place if os.path.isfile(place) else None
     return None
 
 

@@ -69,7 +69,7 @@ def find_studies(
     Raises
     ------
     SeriesError
-        When an input is not there, or a folder holds no scan.
+        When an input is not there, or a folder or zip holds no scan.
     """
     roots = [Path(p) for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     skipped = {os.path.realpath(p) for p in skip}
@@ -83,6 +83,8 @@ def find_studies(
     for root, own in listed:
         check_scans(root, [facts[e.name] for e in own if e.name in facts], skipped)
     refs = named([ref for group in found for ref in group.studies], roots)
+    if not refs:  # zips, or indexes of files, of which none holds any
+        raise SeriesError(f"No scan in {' and '.join(map(str, roots[:3]))}: all is empty. {READS}.")
     texts = [entry.path for entry in entries if entry.kind == REPORT]
     texts += [text for root in roots if root.is_file() for text in reports_beside(root)]
     structured = [
@@ -102,27 +104,27 @@ def reports_beside(scan: Path) -> list[Path]:
 def entries_in(root: Path, skipped: set[str]) -> list[Entry]:
     """Return the files that an input names."""
     archive = archive_of(root)
-    if archive is None and not root.exists():
+    if archive is None and not os.path.exists(root):
         raise SeriesError(f"No such file or folder: {root}.")
     if root.is_dir():
         return list(walk_folder(root, skipped))
     if archive is None and is_dicomdir(root):
         return list(walk_folder(root.parent, skipped))
-    entry = entry_of(archive or root, root=True)
+    named = archive or root
+    entry = entry_of(named, root=True, linked=named.is_symlink())
     return [entry] if entry else []
 
 
 def distinct(entries: Iterable[Entry]) -> list[Entry]:
     """Return each file once, under the first name that the user gave it."""
     found: dict[str, Entry] = {}
-    folders: dict[Path, str] = {}
+    folders: dict[str, str] = {}
     for entry in entries:
-        folder = entry.path.parent
+        folder = entry.folder
         if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        linked = entry.path.is_symlink()
-        real = os.path.realpath(entry.path) if linked else f"{folders[folder]}/{entry.path.name}"
-        found.setdefault(real, entry)
+            folders[folder] = os.path.realpath(entry.path.parent)
+        there = f"{folders[folder]}/{entry.path.name}"
+        found.setdefault(os.path.realpath(entry.path) if entry.linked else there, entry)
     return list(found.values())
 
 
@@ -139,7 +141,7 @@ def look(entries: Sequence[Entry], store: Index, show: bool = False) -> dict[str
     for entry in track(fresh, "Read headers", len(fresh), show and len(fresh) > QUICK):
         facts = facts_of(entry, secret)
         found[entry.name] = facts
-        if entry.stamp != GONE:
+        if store.keeps and entry.stamp != GONE:
             store.keep_file(entry.name, entry.stamp, light_of(facts), body_of(entry, facts))
     return found
 

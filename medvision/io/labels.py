@@ -5,7 +5,6 @@ DICOM SEG, RTSTRUCT, and NIfTI label maps. Knows nothing of what labels are used
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvision.errors import DecodeError, GeometryError, MedvisionError, SeriesError
+from medvision.from_json import parse_json
 from medvision.io.dicom.elements import is_dicom, read_elements
 from medvision.io.dicom.referenced import Referenced, find_referenced, open_scan
 from medvision.io.dicom.rtstruct import RTSTRUCT_CLASS, inside, read_rtstruct
@@ -269,8 +269,8 @@ def side_car_names(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         raise DecodeError(f"{path} is no readable JSON.") from None
     found = found if isinstance(found, dict) else {}
     key = next((key for key in NAMED if found.get(key) is not None), None)

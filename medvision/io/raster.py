@@ -21,6 +21,7 @@ from medvision.geometry import Affine, Voxels
 from medvision.io.bids import read_sidecar
 from medvision.io.picture_scale import Scale, described_scale, sidecar_scale
 from medvision.io.values import told_odd
+from medvision.room import check_room
 from medvision.volume import SeriesInfo, Volume
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -118,6 +119,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             with Image.open(path) as image:
                 if _page_count(image) * math.prod(image.size) > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                check_room(path, _page_count(image) * math.prod(image.size))  # a byte each, or more
                 yield image
     except UnidentifiedImageError:
         raise DecodeError(

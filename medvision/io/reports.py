@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from medvision.errors import DecodeError
+from medvision.from_json import parse_json
 from medvision.io.dicom.elements import is_dicom
 from medvision.io.dicom.sr import read_sr
 
@@ -84,8 +84,8 @@ def decoded(path: Path) -> str:
 def json_report(path: Path) -> str | None:
     """Return the report in a JSON file; None when it holds something else, such as parameters."""
     try:
-        found = json.loads(decoded(path))
-    except (ValueError, RecursionError):
+        found = parse_json(decoded(path))
+    except ValueError:
         raise DecodeError(f"{path} is no readable JSON.") from None
     return whole_or_sections(found) if isinstance(found, dict) else None
 

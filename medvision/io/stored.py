@@ -21,6 +21,7 @@ CLASSES = {
 NAMES = {kind: [f.name for f in fields(kind)] for kind in CLASSES.values()}
 LAYOUT = ";".join(f"{kind.__name__}:{','.join(names)}" for kind, names in NAMES.items())
 PATH = "Path"
+LEAVES = {type(None), str, int, float, bool}  # most of what is kept
 
 
 def plain(value: Any, spell: Callable[[Path], str] = str) -> Any:
@@ -34,13 +35,14 @@ def plain(value: Any, spell: Callable[[Path], str] = str) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (tuple, list)):
-        return [plain(item, spell) for item in value]
+        return [item if type(item) in LEAVES else plain(item, spell) for item in value]
     if isinstance(value, Path):
         return {PATH: spell(value)}
     names = NAMES.get(type(value))
     if names is None:
         raise TypeError(f"{type(value).__name__} is not kept in the index.")
-    return {type(value).__name__: [plain(getattr(value, name), spell) for name in names]}
+    inside = [getattr(value, name) for name in names]
+    return {type(value).__name__: plain(inside, spell)}
 
 
 def value_of(stored: Any, path_of: Callable[[str], Path] = Path) -> Any:
@@ -65,7 +67,7 @@ def plain_frames(frames: tuple[Frame, ...]) -> Any:
     """Return the slices of one file as lists, what they share once."""
     if not frames:
         return None
-    slices = [[plain(getattr(f, name)) for name in NAMES[Frame][1:]] for f in frames]
+    slices = [plain([getattr(f, name) for name in NAMES[Frame][1:]]) for f in frames]
     return [plain(frames[0].header, lambda path: ""), slices]
 
 

@@ -43,11 +43,11 @@ def group_files(
     entries: Sequence[Entry], facts: Mapping[str, FileFacts]
 ) -> tuple[list[Group], list[Entry]]:
     """Return the groups in the order of their first files, and apart from them the DICOMDIRs."""
-    studies_in: dict[Path, set[str]] = {}  # folder → StudyInstanceUIDs of its own files
+    studies_in: dict[str, set[str]] = {}  # folder → StudyInstanceUIDs of its own files
     for entry in entries:
         uid = facts[entry.name].study_uid
         if uid:
-            studies_in.setdefault(entry.path.parent, set()).add(uid)
+            studies_in.setdefault(entry.folder, set()).add(uid)
     groups: dict[str, Group] = {}
     listings = []
     for entry in entries:
@@ -55,7 +55,7 @@ def group_files(
         if one.kind == "dicomdir":
             listings.append(entry)
             continue
-        near = studies_in.get(entry.path.parent, set())
+        near = studies_in.get(entry.folder, set())
         uid = one.study_uid or (next(iter(near)) if one.kind == "dicom" and len(near) == 1 else "")
         home = None if entry.root or one.kind in ("zip", "raster") else bids_folder(entry.path)
         if one.kind == "dicom" and not uid:

@@ -263,3 +263,12 @@ def test_a_zip_without_folders_is_read(tmp_path):
         for path in paths:
             archive.write(path, path.name)
     assert read_volume(tmp_path / "flat.zip").shape == (5, 6, 4)
+
+
+def test_a_zip_without_a_scan_is_told_alone_and_in_a_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    path = pack(tmp_path / "in" / "notes.zip", {"a.txt": b"no scan"})
+    for asked in (path, tmp_path / "in"):
+        for read in (find_studies, read_volume):
+            with pytest.raises(SeriesError, match=r"No (DICOM|scan)"):
+                read(asked)

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from medvision.errors import DecodeError
-from medvision.io.dicom.elements import Elements, read_elements
+from medvision.io.dicom.elements import DEFLATED, Elements, read_elements
 from medvision.io.dicom.enhanced import enhanced_frames
 from medvision.io.dicom.headers import Frame, Header, NoImage, header_of, no_image_of
 from medvision.io.dicom.mosaic import mosaic_tiles, uih_tiles
+from medvision.io.dicom.pixels import check_size
 from medvision.io.dicom.private import (
     PHILIPS_SCALE,
     UIH_TILES,
@@ -48,6 +49,8 @@ def frames_in(data: Elements) -> list[Frame] | NoImage:
     count = header.coding.frames
     if not 1 <= count <= MAX_FRAMES:
         raise DecodeError(f"{header.path} claims {count} frames; 1 to {MAX_FRAMES} can be read.")
+    if count > 1 and header.coding.where is not None and data.syntax != DEFLATED:
+        check_size(header.coding, header.path.stat().st_size)  # before as many are made
     if any(f"{whose}FunctionalGroupsSequence" in data for whose in ("PerFrame", "Shared")):
         return enhanced_frames(one, data, count)
     if count > 1:
@@ -121,7 +124,7 @@ def stored_frames(one: Frame, data: Elements, count: int) -> list[Frame]:
         return placed(frames, dose_offsets(one, normal, offsets, count), normal)
     step = data.first("SpacingBetweenSlices")
     if one.header.modality in ("NM", "PT") and step and "TOMO" in "".join(one.header.image_type):
-        slices = int(data.first("NumberOfSlices") or count)
+        slices = max(1, int(data.first("NumberOfSlices") or count))
         vector = data.numbers("SliceVector") or tuple(n % slices + 1.0 for n in range(count))
         if len(vector) != count:
             raise DecodeError(f"{data.path} holds {count} frames and places for {len(vector)}.")

@@ -31,7 +31,7 @@ def mosaic_tiles(one: Frame, data: Elements) -> list[Frame]:
     coding = one.header.coding
     found, csa = siemens(data, SIEMENS_TILES), csa_header(data)
     count = csa.tiles or (int(found[0]) if found else len(siemens(data, SIEMENS_TIMES) or ()))
-    side = math.ceil(math.sqrt(count))
+    side = math.ceil(math.sqrt(max(count, 0)))
     rows, columns = tile_size(one, count, side, side)
     row, column, upright = axes_of(one)
     if len(csa.normal) == 3 and float(np.dot(upright, csa.normal)) < 0:

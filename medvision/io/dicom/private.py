@@ -115,7 +115,7 @@ def diffusion_of(data: Elements) -> tuple[float | None, Direction]:
     """
     standard = data.first("DiffusionBValue")
     direction = data.numbers("DiffusionGradientOrientation")
-    cosines = data.numbers("ImageOrientationPatient")
+    cosines = data.numbers("ImageOrientationPatient", 6)
     if is_made_by(data, "uih"):
         b_value = data.first(UIH_B)
         return (standard if b_value is None else b_value), in_patient(

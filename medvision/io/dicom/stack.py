@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from medvision.io.dicom.rescale import (
     rescale_int16,
     rescaled,
 )
+from medvision.room import check_room
 
 MAX_VOXELS = 1 << 32  # 4 G: beyond it is a damaged header, or no single volume
 MAX_WORKERS = 16
@@ -61,7 +63,7 @@ def stack(grid: SliceGrid) -> Voxels:
     """
     first = grid.frames[0][0]
     shape = (len(grid.frames), len(grid.frames[0]), first.rows, first.columns)
-    if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
+    if prod(shape) > MAX_VOXELS:
         raise DecodeError(
             f"{first.header.path} belongs to {' × '.join(map(str, shape))} voxels; at most "
             f"{MAX_VOXELS} are read."
@@ -71,6 +73,7 @@ def stack(grid: SliceGrid) -> Voxels:
         check_coding(part.coding)
         if part.coding.syntax != DEFLATED:
             check_size(part.coding, part.coding.path.stat().st_size)
+    check_room(first.header.path, 2.0 * prod(shape))  # in 16 bits
     try:
         if first.header.color:
             return turned(stack_color(grid, work))
