@@ -14,6 +14,7 @@ import typer
 from medvision.cli_audit import add_audit_command
 from medvision.cli_calibrate import add_calibrate_command
 from medvision.cli_datasets import datasets_app
+from medvision.cli_evaluate import add_evaluate_command
 from medvision.cli_explain import add_explain_command
 from medvision.cli_export import add_export_commands
 from medvision.cli_files import add_file_commands
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(datasets_app, name="datasets")
 add_file_commands(app)
 add_training_commands(app)
+add_evaluate_command(app)
 add_audit_command(app)
 add_calibrate_command(app)
 add_explain_command(app)
@@ -183,6 +185,7 @@ def predict(
     """
     from medvision.geometry import parse_box
     from medvision.jobs import parse_shard, plan_jobs
+    from medvision.run_card import command_given
 
     boxes = [parse_box(text) for text in box or []]
     part = parse_shard(shard) if shard else None
@@ -203,7 +206,7 @@ def predict(
             out,
             ray,
             formats,
-            command(),
+            command_given(),
             not quiet,
             debug,
             overwrite,
@@ -230,7 +233,7 @@ def predict(
             out,
             model,
             formats,
-            command(),
+            command_given(),
             not quiet,
             debug,
             overwrite,
@@ -264,10 +267,11 @@ def replay(
       medvision replay results/run.json
     """
     from medvision.replay import replay as repeat
+    from medvision.run_card import command_given
     from medvision.tables import print_replayed
 
     folder = card if card.is_dir() else card.parent
-    cases = repeat(card, out or folder / "replay", command(), not quiet)
+    cases = repeat(card, out or folder / "replay", command_given(), not quiet)
     if not quiet:
         print_replayed(cases)
     raise typer.Exit(int(not all(case.identical for case in cases)))
@@ -305,8 +309,3 @@ def start_app(
     from medvision.extras import run_app
 
     raise typer.Exit(run_app(folder, port, model or (), trail))
-
-
-def command() -> list[str]:
-    """Return the command as given, for the run card."""
-    return ["medvision", *sys.argv[1:]]

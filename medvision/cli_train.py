@@ -1,4 +1,4 @@
-"""The commands that make models and judge them: plan, train, evaluate, models."""
+"""The commands that make models, and list them: plan, train, models."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ TextEncoderName = Annotated[
 
 def add_training_commands(app: typer.Typer) -> None:
     """Add the commands to an app."""
-    for command in (plan, train, evaluate, models):
+    for command in (plan, train, models):
         app.command()(command)
 
 
@@ -281,104 +281,6 @@ def make_plan(
         show=show,
         **reports,
     )
-
-
-def evaluate(
-    cases: Cases,
-    out: Annotated[
-        Path,
-        typer.Option(help="CSV to write, a row a case (and structure); with --ablate a folder."),
-    ],
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")] = "",
-    split: Annotated[str, typer.Option(help="Only rows of this split, such as test.")] = "",
-    tolerance: Annotated[
-        list[str] | None,
-        typer.Option(help="Of masks the NSD's, in mm: 1.5, or of one structure name=1.5."),
-    ] = None,
-    ablate: Annotated[
-        bool,
-        typer.Option(
-            "--ablate",
-            help="Train what --plan says with the image alone, the report alone, both, and both "
-            "with the reports of others, and hold them and TF-IDF against each other.",
-        ),
-    ] = False,
-    plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="With --ablate: what `medvision plan` wrote.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="With --ablate: trainings of each.")] = 3,
-    folds: Annotated[
-        int, typer.Option(min=2, help="With --ablate, where no rows are of split test.")
-    ] = 5,
-    device: Device = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    quiet: Quiet = False,
-) -> None:
-    """Hold a model against the truth: overlap, distances and lesions of masks, AUC of classes.
-
-    With --ablate: does the report add anything to the image? Trains what the answer needs.
-
-    Examples:
-
-      medvision evaluate cases.csv --model hippocampus --out metrics.csv
-
-      medvision evaluate cases.csv --ablate --plan plan.json --out ablation
-    """
-    if ablate and (model or split or tolerance):
-        other = "--model" if model else "--split" if split else "--tolerance"
-        raise typer.BadParameter(
-            f"--ablate does not go with {other}: it trains models of "
-            "its own, and judges them by the rows of split test, or by folds."
-        )
-    if ablate == bool(model) or ablate != (plan_file is not None):
-        raise typer.BadParameter("give either --model, or --ablate and --plan.")
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-    if plan_file is not None:
-        compare(cases, plan_file, out, seeds, folds, device, quiet)
-        return
-    from medvision.dataset import patients_of, read_cases
-    from medvision.evaluate import evaluate as score_cases
-    from medvision.mask_figures import parse_tolerances
-    from medvision.predictor import load_predictor
-    from medvision.score_tables import score_table
-    from medvision.scores import write_scores
-
-    predictor = load_predictor(model, device)
-    chosen = read_cases(cases, (split,) if split else (), predictor.spec.task)
-    tolerances = parse_tolerances(tolerance or [], predictor.spec.class_names)
-    scores = score_cases(predictor, chosen, not quiet, tolerances)
-    write_scores(scores, out)
-    if not quiet:
-        typer.echo(score_table(scores, patients_of(chosen)))
-
-
-def compare(
-    cases: Path, plan_file: Path, out: Path, seeds: int, folds: int, device: str, quiet: bool
-) -> None:
-    """Run the comparison of --ablate, and write and print its page."""
-    from medvision.ablate import ablate, check_plan
-    from medvision.ablation_page import PAGE, ablation_page
-    from medvision.files import write_text
-    from medvision.plan_file import read_plan
-
-    plan = read_plan(plan_file)
-    check_plan(plan, str(plan_file), cases)
-    found = ablate(
-        cases,
-        out,
-        plan,
-        seeds=tuple(range(seeds)),
-        folds=folds,
-        device=device,
-        show=not quiet,
-    )
-    page = ablation_page(found)
-    write_text(out / PAGE, page)
-    if not quiet:
-        typer.echo(page)
 
 
 def models() -> None:

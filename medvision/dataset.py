@@ -292,27 +292,50 @@ def read_case(case: Case, spec: ModelSpec) -> tuple[Study, Volume]:
         When an input has no image, the mask is on another grid than the reference, or it holds
         several channels or labels that are no class of the spec.
     """
-    study = read_images(case, spec)
-    if case.mask is None:
-        raise CasesError(f"{case.case_id} has no mask.")
-    reference, mask = next(iter(study.volumes.values())), read_volume(case.mask)
-    if len(mask.array) != 1:
-        raise CasesError(
-            f"{case.case_id}: mask {case.mask} has {len(mask.array)} channels "
-            f"({mask.info.channels or 'unnamed'}); labels are one number a voxel."
-        )
+    study, mask = read_images(case, spec), read_mask(case, len(spec.class_names))
+    reference = next(iter(study.volumes.values()))
     if not same_grid(reference, mask):
         raise CasesError(
             f"{case.case_id}: mask {case.mask} ({mask.shape}, {mask.orientation}) is not on the "
             f"grid of its image ({reference.shape}, {reference.orientation})."
         )
-    labels, classes = np.unique(mask.array), len(spec.class_names)
-    strange = [float(v) for v in labels if v not in range(classes + 1)]
-    if strange:
-        raise CasesError(
-            f"{case.case_id}: labels {strange[:5]} in {case.mask}; expected 0 to {classes}."
+    return study, mask
+
+
+def read_mask(case: Case, classes: int) -> Volume:
+    """Read the mask of a case: (1, I, J, K) uint8 labels, at most `classes` beside 0.
+
+    Raises
+    ------
+    CasesError
+        When there is none, or it holds several channels or other labels.
+    """
+    if case.mask is None:
+        raise CasesError(f"{case.case_id} has no mask.")
+    try:
+        return read_label_map(case.mask, classes)
+    except SpecError as error:
+        raise CasesError(f"{case.case_id}: mask {error}") from None
+
+
+def read_label_map(path: Path, classes: int) -> Volume:
+    """Read a label map: (1, I, J, K) uint8 labels, at most `classes` beside 0.
+
+    Raises
+    ------
+    SpecError
+        When it holds several channels or other labels; the text begins with the path.
+    """
+    found = read_volume(path)
+    if len(found.array) != 1:
+        raise SpecError(
+            f"{path} has {len(found.array)} channels ({found.info.channels or 'unnamed'}); "
+            "labels are one number a voxel."
         )
-    return study, mask.with_array(mask.array.astype(np.uint8))
+    strange = [float(v) for v in np.unique(found.array) if v not in range(classes + 1)]
+    if strange:
+        raise SpecError(f"{path} holds labels {strange[:5]}; expected 0 to {classes}.")
+    return found.with_array(found.array.astype(np.uint8))
 
 
 def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> None:

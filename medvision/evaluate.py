@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from medvision.compare import labels_of, on_axes_of
@@ -29,11 +29,22 @@ def evaluate(
     cases: Sequence[Case],
     show: bool = True,
     tolerance_mm: Tolerance = TOLERANCE_MM,
+    keep: Callable[[str, Volume], object] | None = None,
 ) -> list[Score]:
     """Predict every case, and hold it against its mask (on the reference's own grid) or label.
 
-    Each score also has the model's own confidence. `tolerance_mm` is that of the NSD: of all
-    structures, or by name.
+    Each score also has the model's own confidence.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    cases : sequence of Case
+    show : bool
+        Whether to show a progress bar.
+    tolerance_mm : float, or mapping of str to float
+        Of the NSD in mm: of all structures, or by name.
+    keep : callable, optional
+        Given each case_id with the mask that was found, on the grid of the reference.
 
     Raises
     ------
@@ -53,7 +64,7 @@ def evaluate(
             if spec.task == "classification":
                 scores += score_class(predictor, case)
             else:
-                scores += score_masks(predictor, case, tolerance_mm)
+                scores += score_masks(predictor, case, tolerance_mm, keep)
         except MedvisionError as error:
             raise CasesError(name_case(case, error)) from None
     return scores
@@ -69,11 +80,18 @@ def score_class(predictor: Predictor, case: Case) -> list[Score]:
     return [ClassScore(case.case_id, case.label, found, sure)]
 
 
-def score_masks(predictor: Predictor, case: Case, tolerance_mm: Tolerance) -> list[MaskScore]:
+def score_masks(
+    predictor: Predictor,
+    case: Case,
+    tolerance_mm: Tolerance,
+    keep: Callable[[str, Volume], object] | None = None,
+) -> list[MaskScore]:
     """Segment one case, and measure how each structure agrees."""
     study, truth = read_case(case, predictor.spec)
     said = predictor.predict(study)
     assert said.mask is not None  # what a segmentation has
+    if keep is not None:
+        keep(case.case_id, said.mask)
     names = predictor.spec.class_names
     scores = mask_scores(said.mask, truth, names, tolerance_mm, case.case_id)
     return [replace(one, confidence=said.confidence.get(one.structure)) for one in scores]

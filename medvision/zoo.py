@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -81,7 +82,7 @@ def find_model(model: str | Path) -> Path:
     folder = Path(model)
     if find_importer(folder):
         return imported(folder)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     raise SpecError(
         f"No model {str(model)!r}: neither a bundled name ({', '.join(bundled) or 'none'}) "

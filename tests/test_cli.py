@@ -295,7 +295,7 @@ def test_a_box_outside_fails_its_study_alone(model, scans, tmp_path):
         (["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "{scans}"], "columns"),
         (["train", "{scans}/none.csv", "--out", "o", "--classes", "a"], "No such file"),
         (
-            ["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "o.csv"],
+            ["evaluate", "{scans}/notes.txt", "--model", "{model}", "--out", "o"],
             "missing columns",
         ),
         (["datasets", "msd", "{scans}", "--out", "c.csv"], "no Decathlon task"),

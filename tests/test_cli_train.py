@@ -97,12 +97,15 @@ def test_a_model_that_was_trained_predicts_and_is_judged(planned, tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "found" / "s4.json").read_text())
     assert sum(found["scores"].values()) == pytest.approx(1)
-    scores = tmp_path / "scores.csv"
-    result = run("evaluate", table, "--model", out / "model", "--split", "val", "--out", scores)
+    judged = tmp_path / "judged"
+    result = run("evaluate", table, "--model", out / "model", "--split", "val", "--out", judged)
     assert result.exit_code == 0, result.output
-    with scores.open(newline="") as file, (out / "metrics.csv").open(newline="") as trained:
+    with (
+        (judged / "scores.csv").open(newline="") as file,
+        (out / "metrics.csv").open(newline="") as trained,
+    ):
         assert list(csv.DictReader(file)) == list(csv.DictReader(trained))
-    bad = run("evaluate", table, "--model", "hippocampus", "--out", scores)
+    bad = run("evaluate", table, "--model", "hippocampus", "--out", judged)
     assert isinstance(bad.exception, CasesError)
     assert "missing columns: mask" in str(bad.exception)
 
@@ -130,15 +133,15 @@ def test_what_is_not_planned_is_planned_first_and_gone_on_with(tmp_path):
 
 
 def test_masks_are_judged_within_a_tolerance(tmp_path):
-    table, out, scores = write_phantom_cases(tmp_path, 4), tmp_path / "run", tmp_path / "s.csv"
+    table, out, folder = write_phantom_cases(tmp_path, 4), tmp_path / "run", tmp_path / "judged"
     options = ("--classes", "ball", "--width", "4", *TINY[2:], "--device", "cpu", "-q")
     assert run("train", table, "--out", out, *options).exit_code == 0
-    judge = ("evaluate", table, "--model", out / "model", "--out", scores, "-q")
+    judge = ("evaluate", table, "--model", out / "model", "--out", folder, "-q")
 
     def judged(tolerance):
         result = run(*judge, "--tolerance", tolerance)
         assert result.exit_code == 0, str(result.exception)
-        return [one for one in read_scores(scores) if isinstance(one, MaskScore)]
+        return [one for one in read_scores(folder / "scores.csv") if isinstance(one, MaskScore)]
 
     wide, narrow = judged("ball=1000"), judged("0")
     assert len(wide) == 4

@@ -201,3 +201,33 @@ def test_a_case_is_as_sure_as_its_least_sure_structure():
     ]
     assert least_confidences(scores) == [0.7, 0.8]
     assert least_confidences([ClassScore("x", "a", {"a": 0.9}, 0.9)]) == [0.9]
+
+
+def test_below_a_table_of_masks_stands_how_many_lack_a_structure():
+    def score(case, structure, true, found):
+        worst = {"hd95_mm": 40.0 if true or found else math.nan}
+        lesions = {"true_lesions": true, "hit_lesions": 0, "found_lesions": found}
+        overlap = 0.0 if true or found else 1.0
+        return MaskScore(
+            case,
+            structure,
+            overlap,
+            truth_ml=0,
+            error_ml=0,
+            false_lesions=found,
+            **worst,
+            **lesions,
+        )
+
+    scores = [score("a", "cyst", 0, 0), score("b", "cyst", 0, 0), score("c", "cyst", 1, 0)]
+    assert score_table(scores).endswith(
+        "\n\ncyst: 2 cases without any, no distance; 1 missed, counted as the worst."
+    )
+    scores += [score("d", "cyst", 0, 2), score("a", "tumor", 0, 3), score("b", "tumor", 0, 0)]
+    assert score_table(scores).endswith(
+        "\n\ncyst: 2 cases without any, no distance; 1 missed, counted as the worst; 1 found where "
+        "there is none, counted as the worst.\n"
+        "tumor: 1 case without any, no distance; 1 found where there is none, counted as the worst."
+    )
+    plain = [MaskScore("x", "a", 0.9, 1, 1, 0)]  # of an earlier table: nothing is known
+    assert score_table(plain).endswith("|")

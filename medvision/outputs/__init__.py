@@ -106,9 +106,7 @@ def write_outputs(
     """
     formats = choose_formats(formats, prediction.task)
     case_id = prediction.case_id
-    bad = set(case_id) & set('/\\:*?"<>|\0\n\r') or case_id.startswith(".")
-    if not case_id or bad or case_id.lower() in RESERVED:
-        raise OutputError(f"A case called {case_id!r} cannot name a file: give it another case_id.")
+    check_name(case_id)
     targets = {kind: Path(folder) / f"{case_id}{WRITERS[kind].suffix}" for kind in formats}
     scans = {source.resolve() for v in study.volumes.values() for source in v.info.sources}
     for path in targets.values():
@@ -122,6 +120,13 @@ def write_outputs(
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
     return files
+
+
+def check_name(case_id: str) -> None:
+    """Raise `OutputError` when a case's name cannot name the files of its results."""
+    bad = set(case_id) & set('/\\:*?"<>|\0\n\r') or case_id.startswith(".")
+    if not case_id or bad or case_id.lower() in RESERVED:
+        raise OutputError(f"A case called {case_id!r} cannot name a file: give it another case_id.")
 
 
 def choose_formats(formats: Sequence[str], task: Task) -> tuple[str, ...]:
