@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import streamlit as st
-from overlays import Overlay, names_in, overlays_of
+from agreement import choose_tolerance, comparison, show_agreement
+from overlays import Overlay, overlays_of
 from running import Answer, answers
 from sources import found, log, study_at
 from state import go, plain
@@ -12,9 +13,8 @@ from view import choose_scan
 from viewer import Layer, labels_layer, show_viewer
 
 from medvision import MedvisionError, Volume
-from medvision.compare import Comparison, compare_masks, compare_scores
+from medvision.compare import compare_scores
 from medvision.geometry import to_world
-from medvision.mask_figures import TOLERANCE_MM
 from medvision.render import focus_of
 
 COLORS = {1: (0, 200, 255), 2: (255, 120, 0), 3: (230, 60, 200)}
@@ -59,12 +59,14 @@ def show() -> None:
 
 def show_masks(scan: Volume, source: object, first: Overlay, second: Overlay) -> None:
     """Show two masks side by side, the crosshairs together; and the table of how they agree."""
+    control, place, _ = st.columns([3, 2, 4], vertical_alignment="bottom")
+    tolerance_mm = choose_tolerance(place)
     try:
-        compared = comparison(first.key, second.key, first, second)
+        compared = comparison(first.key, second.key, tolerance_mm, first, second)
     except MedvisionError as error:
         st.error(plain(str(error)))
         return
-    mode = st.segmented_control(
+    mode = control.segmented_control(
         "On the right",
         ["Held against", "Difference"],
         default="Held against",
@@ -85,7 +87,7 @@ def show_masks(scan: Volume, source: object, first: Overlay, second: Overlay) ->
     ]
     if not all(seen):
         st.info("This browser has no WebGL 2: only the table can be shown.")
-    show_agreement(compared)
+    show_agreement(compared, tolerance_mm)
 
 
 def show_in(
@@ -94,62 +96,6 @@ def show_in(
     """Show a viewer in a column; False where the browser cannot."""
     with column:
         return bool(show_viewer(scan, source, [layer], at, height=470, group="compare", name=name))
-
-
-@st.cache_data(show_spinner="Comparing …", max_entries=8)
-def comparison(
-    first_key: object, second_key: object, _first: Overlay, _second: Overlay
-) -> Comparison:
-    """Hold one mask against another; the keys tell which."""
-    return compare_masks(_first.read(), _second.read(), structures(_second) | structures(_first))
-
-
-def structures(overlay: Overlay) -> dict[int, str]:
-    """Return what the values of an overlay are called."""
-    if overlay.prediction is not None:
-        return dict(enumerate(overlay.prediction.class_names, start=1))
-    return names_in(overlay.read())
-
-
-def show_agreement(compared: Comparison) -> None:
-    """Show how two masks agree, structure by structure."""
-    number = st.column_config.NumberColumn
-    nsd = f"NSD at {TOLERANCE_MM:g} mm"
-    st.dataframe(
-        [
-            {
-                "structure": one.name,
-                "Dice": one.dice,
-                "IoU": one.iou,
-                "HD95, mm": one.hd95_mm,
-                "ASSD, mm": one.assd_mm,
-                nsd: one.nsd,
-                "found, ml": one.ml_found,
-                "held against, ml": one.ml_truth,
-                "difference, ml": one.difference_ml,
-                "difference, %": one.difference_percent,
-                "parts": one.lesions.true,
-                "parts hit": one.lesions.hit,
-                "parts beyond": one.lesions.false,
-                "F1 of parts": one.lesions.f1,
-            }
-            for one in compared.rows
-        ],
-        hide_index=True,
-        column_config={
-            **dict.fromkeys(("Dice", "IoU", nsd, "F1 of parts"), number(format="%.4f")),
-            **dict.fromkeys(
-                ("found, ml", "held against, ml", "difference, ml"), number(format="%.3f")
-            ),
-            **dict.fromkeys(("HD95, mm", "ASSD, mm"), number(format="%.2f")),
-            "difference, %": number(format="%.1f"),
-        },
-    )
-    st.caption(
-        "Where both are empty, overlaps are 1 and there is no distance; where one is, overlaps are "
-        "0 and distances are the diagonal of the grid. A part is what hangs together by faces; one "
-        "is hit where a voxel of it was found, and beyond where none is in what it is held against."
-    )
 
 
 def show_scores(first: Answer, second: Answer) -> None:

@@ -6,7 +6,7 @@ Uncertainty maps, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Overlay:
         Where it is one.
     heat : bool
         Whether it is a map of values.
+    of_study : bool
+        Whether it is of the study itself, as a person's drawing is.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Overlay:
     read: Callable[[], Volume]
     answer: Answer | None = None
     heat: bool = False
+    of_study: bool = False
 
     @property
     def prediction(self) -> Prediction | None:
@@ -77,7 +80,7 @@ def overlays_of(found: Found, ref: StudyRef, source: Source, scan: Volume) -> di
     for series in ref.series:
         if series.role == "labels" and not series.problem:
             words = f"{series.modality} {series.label} {series.description}".strip()
-            every.append(saved(words, series.files[0], scan, source))
+            every.append(replace(saved(words, series.files[0], scan, source), of_study=True))
     for result, row in found.rows.get(ref.case_id, ()):
         path = result.mask_of(row)
         if path and is_within(path, ROOT):

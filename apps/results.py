@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
-from sources import ROOT, Found, found, is_within, shown_path
+from evaluations import show_evaluation
+from sources import ROOT, Found, found, from_root, is_within, shown_path
 from state import go, plain
 
 from medvision.outputs.batch_studies import to_review
@@ -14,6 +15,7 @@ from medvision.outputs.saved import ML, PROBABILITY, Saved
 from medvision.review import YES
 from medvision.study import StudyRef
 
+PARTS = STUDIES, EVALUATION = ("Studies", "Evaluation")
 BINS = 20
 FIRST = ("case_id", "status", "predicted")
 LAST = ("warnings", "touches_border")
@@ -40,6 +42,13 @@ def show() -> None:
     if any(row.get("review") for row in result.rows):
         words += f", {sum(row.get('review') == YES for row in result.rows)} to review"
     about.caption(f"{model}: {words}.")
+    st.session_state.setdefault("results part", STUDIES)
+    part = st.segmented_control(
+        "Part", PARTS, key="results part", required=True, label_visibility="collapsed"
+    )
+    if part == EVALUATION:
+        show_evaluation(result)
+        return
     show_table(result, every)
     if failed:
         with st.expander(f"Failures ({len(failed)})", expanded=True):
@@ -117,7 +126,7 @@ def table_row(row: Mapping[str, str], result: Saved) -> dict[str, Any]:
 
 def reason_of(row: Mapping[str, str]) -> str:
     """Return why a study failed, its path told from the root on."""
-    return row.get("reason", "").replace(f"{ROOT.resolve()}/", "")
+    return from_root(row.get("reason", ""))
 
 
 def number(text: str) -> float | None:

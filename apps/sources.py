@@ -100,6 +100,11 @@ def is_within(path: Path, root: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
+def from_root(text: str) -> str:
+    """Return text with paths told from the root on."""
+    return text.replace(f"{ROOT.resolve()}/", "").replace(f"{ROOT}/", "")
+
+
 def found() -> Found:
     """Return what this visitor can look at: the folder's, and after them their own uploads."""
     everyone = below(ROOT)

@@ -7,7 +7,10 @@ import re
 import streamlit as st
 
 PAGES = ("Browse", "View", "Compare", "Batch", "Results")
-KEPT = ("page", "scan", "series", "model", "where", "typed", "over", "folder", "explained class")
+KEPT = (
+    "page", "scan", "series", "model", "where", "typed", "over", "folder", "explained class",
+    "explained by", "tolerance", "results part", "truth table",
+)  # fmt: skip
 KEPT_BATCH = ("batch model", "batch studies", "batch boxes", "batch outputs", "batch folder")
 KEPT_FROM = ("report of ", "series for ", "filter ")
 

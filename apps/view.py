@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from agreement import show_reference
 from analyse import TYPED, WHOLE, choose_question, run_button
 from outcomes import explanation_of, show_answer
 from overlays import Overlay, choose_overlays, overlays_of
@@ -64,7 +65,8 @@ def show() -> None:
         run_button(question, ref, answer)
     except MedvisionError as error:
         problem = str(error)
-    overlays = choose_overlays(overlays_of(all_found, ref, source, study.image), answer)
+    there = overlays_of(all_found, ref, source, study.image)
+    overlays = choose_overlays(there, answer)
     watch(active)
     if question and (job := last_job(question)) and job.error:
         problem = f"{job.title}: {job.error}"
@@ -75,6 +77,7 @@ def show() -> None:
         show_scan(ref, source, study, overlays, question, answer)
         if answer is not None:
             show_answer(answer)
+            show_reference(answer, there)
         return
     left, right = st.columns([5, 4])
     with right:

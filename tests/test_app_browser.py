@@ -15,8 +15,10 @@ from toy_classifier import write_picture
 from toy_fusion import spec_of, write_films, write_toy
 
 from medvision import load_predictor, read_study
+from medvision.files import write_text
 from medvision.geometry import parse_box
 from medvision.outputs.nifti import save_nifti
+from medvision.outputs.table import columns_of, write_results
 from medvision.volume import Volume
 
 SLOW = 240_000  # milliseconds
@@ -146,3 +148,81 @@ def test_a_person_has_an_answer_explained(tmp_path):
             tab.get_by_text("Explanation (HTML)").click()
         assert download.value.suggested_filename == "a_explained.html"
         assert "fever" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def write_results_with_truth(root):
+    """Six scans of a cube, what was found a voxel beside it, and a table with the truth."""
+    rows, table = [], ["case_id,image,mask,sex"]
+    rng = np.random.default_rng(0)
+    for n in range(6):
+        scan = rng.normal(100, 20, (1, 16, 16, 16)).astype(np.float32)
+        truth, found = (np.zeros((1, 16, 16, 16), np.uint8) for _ in range(2))
+        truth[0, 4:10, 4:10, 4:10] = 1
+        found[0, 4 : 9 - n % 3, 4:10, 4:10] = 1
+        name = f"scan{n}"
+        save_nifti(Volume(scan, np.eye(4)), root / f"{name}.nii.gz")
+        save_nifti(Volume(truth, np.eye(4)), root / "truth" / f"{name}.nii.gz")
+        save_nifti(Volume(found, np.eye(4)), root / "results" / f"{name}.nii.gz")
+        rows.append({"case_id": name, "source": f"{name}.nii.gz", "status": "ok", "seconds": 1.0,
+                     "lesion_ml": 0.1, "mask": f"{name}.nii.gz"})  # fmt: skip
+        table.append(f"{name},{name}.nii.gz,truth/{name}.nii.gz,{'FM'[n % 2]}")
+    columns = columns_of("segmentation", ["lesion"])
+    write_results(rows, columns, root / "results" / "results.csv")
+    write_text(root / "results" / "run.json", '{"model": {"name": "lesions"}, "cases": []}')
+    write_text(root / "cases.csv", "\n".join(table) + "\n")
+
+
+def test_a_person_holds_results_against_the_truth(tmp_path):
+    root = tmp_path / "root"
+    write_results_with_truth(root)
+    address = serving(["medvision", "app", str(root)])
+    with address as at, browsing(f"{at}/?page=Results", webgl=False) as tab:
+        tab.get_by_text("Evaluation", exact=True).click()
+        tab.get_by_role("button", name="Evaluate", exact=True).click()
+        page = tab.frame_locator("iframe[title='The report']")
+        page.locator("h2").first.wait_for()
+        assert page.locator("svg[role=img]").count() >= 2  # Dice and volumes
+        assert page.locator("img").count() == 6  # the worst and the best
+        dice = page.locator(".counts span").nth(1).inner_text()
+        picture_of(tab, "evaluation", tmp_path)
+        with tab.expect_download() as kept:
+            tab.get_by_role("button", name="Report (HTML)").click()
+        html = Path(kept.value.path()).read_text(encoding="utf-8")
+        assert f"<b>{dice.split()[0]}</b>" in html
+        paper = page.locator("html").evaluate("one => getComputedStyle(one).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", paper)[:3])) < 100  # dark, as the app is
+
+
+def settle(tab):
+    """Wait until no picture is under way: a list that is open closes when the page changes."""
+    tab.wait_for_load_state("networkidle")
+    tab.wait_for_timeout(1500)
+
+
+def test_a_person_holds_an_answer_and_a_mask_against_a_drawing(tmp_path):
+    root = tmp_path / "root"
+    scan = np.random.default_rng(0).normal(100, 20, (1, 32, 40, 32)).astype(np.float32)
+    save_nifti(Volume(scan, np.eye(4)), root / "scan.nii.gz")
+    for name, start in (("drawn", 8), ("earlier", 9)):
+        mask = np.zeros((1, 32, 40, 32), np.uint8)
+        mask[0, start : start + 8, 8:16, 8:16] = 1
+        save_nifti(Volume(mask, np.eye(4)), root / f"{name}.nii.gz")
+    server = serving(["medvision", "app", str(root)])
+    tall = (1280, 1700)  # a list closes when the page is scrolled to it
+    with server as at, browsing(f"{at}/?page=View&scan=scan", webgl=False, size=tall) as tab:
+        tab.get_by_role("button", name="Run", exact=True).click()
+        tab.get_by_role("heading", name="Held against a mask").wait_for()
+        settle(tab)
+        choose(tab, "The mask", "drawn.nii.gz")
+        words = "Where both are empty, overlaps are 1 and there is no distance"
+        tab.get_by_text(words).wait_for()
+        picture_of(tab, "view_reference", tmp_path)
+        tab.get_by_text("Compare", exact=True).click()
+        tab.get_by_role("heading", name="Held against a mask").wait_for(state="detached")
+        settle(tab)
+        choose(tab, "Found", "earlier.nii.gz")
+        settle(tab)
+        choose(tab, "Held against", "drawn.nii.gz")
+        tab.get_by_text(words).wait_for()
+        assert tab.get_by_label("Tolerance of the NSD, mm").input_value() == "1.00"
+        picture_of(tab, "compare_tolerance", tmp_path)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import shutil
 import time
 import zipfile
@@ -12,6 +13,8 @@ from app_pages import open_page, press
 from dicom_phantom import write_series
 from toy_classifier import write_picture
 
+from medvision import load_predictor, read_labels, read_study
+from medvision.evaluate import mask_scores
 from medvision.files import write_text
 from medvision.outputs.nifti import save_nifti
 from medvision.outputs.table import columns_of, write_results
@@ -231,3 +234,90 @@ def test_a_batch_writes_nowhere_else(root, monkeypatch, folder):
     press(page, "Start")
     assert "below the app's" in page.error[0].value
     assert not (root.parent / "elsewhere").exists()
+
+
+def test_the_tolerance_of_a_comparison_can_be_chosen(root, monkeypatch):
+    page = open_page(monkeypatch, root, "Compare", pictures=True)
+    page.selectbox(key="scan").select("scan").run()
+    page.number_input(key="tolerance").set_value(0.5).run()
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert 0 < table["NSD at 0.5 mm"][0] < 1  # the cubes lie one voxel apart
+    assert any("Where both are empty, overlaps are 1" in one.value for one in page.caption)
+
+
+def test_an_answer_is_held_against_a_mask_beside_the_scan(root, monkeypatch):
+    page = open_page(monkeypatch, root, "View", pictures=True)
+    page.selectbox(key="scan").select("scan").run()
+    page.selectbox(key="model").select("hippocampus").run()
+    press(page, "Run")
+    assert not page.exception
+    [choose] = [one for one in page.selectbox if one.label == "The mask"]
+    assert choose.value is None  # which of two files is the truth nobody knows
+    choose.select("drawn.nii.gz").run()
+    assert not page.exception
+    [table] = [one.value for one in page.dataframe if "NSD at 1 mm" in one.value]
+    assert list(table["structure"]) == ["anterior", "posterior"]
+    said = load_predictor("hippocampus", "cpu").predict(read_study(root / "scan.nii.gz"))
+    drawn = read_labels(root / "drawn.nii.gz", root / "scan.nii.gz")
+    scores = mask_scores(said.mask, drawn, said.class_names)
+    assert list(table["Dice"]) == [one.dice for one in scores]
+    assert list(table["held against, ml"]) == [one.truth_ml for one in scores]
+    warned = [one.value for one in page.warning]
+    assert "Label 1 is anterior for the model, and lesion in the mask." in warned
+
+
+def evaluations_on(page):
+    return [one.proto.srcdoc for one in page.get("iframe")]
+
+
+def test_results_are_held_against_a_table_with_the_truth(root, monkeypatch):
+    evil = "<b>x"
+    table = "case_id,image,mask,sex\nscan,scan.nii.gz,drawn.nii.gz,F\n"
+    write_text(root / "cases.csv", table)
+    write_text(root / f"{evil}.csv", table)
+    write_text(root / "other.csv", "a,b\n1,2\n")
+    page = open_page(monkeypatch, root, "Results")
+    page.segmented_control(key="results part").set_value("Evaluation").run()
+    assert not page.exception
+    choose = page.selectbox(key="truth table")
+    assert choose.options == ["<b>x.csv", "cases.csv"]
+    choose.select("cases.csv").run()
+    assert page.caption[-1].value == "Cases with truth: 1."
+    press(page, "Evaluate")
+    assert not page.exception
+    assert not page.error
+    [shown] = evaluations_on(page)
+    trail = (root.parent / f"{root.name}.trail").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["event"] for line in trail] == ["compare"]
+    assert "scan" not in trail[0]  # studies have pseudonyms there
+    assert "0.750 Dice" in re.sub(r"<[^>]+>", "", shown)  # cubes of 4³, one voxel apart
+    assert "medvision evaluate cases.csv --results results --tolerance 1" in shown
+    assert str(root) not in shown
+    page.number_input(key="tolerance").set_value(0.5).run()
+    assert not evaluations_on(page)
+    assert page.caption[-1].value == "Cases with truth: 1."  # it is to be asked for again
+    choose.select(f"{evil}.csv").run()
+    press(page, "Evaluate")
+    assert evil not in evaluations_on(page)[0]
+
+
+def test_an_evaluation_says_what_a_table_of_the_truth_is(root, monkeypatch):
+    page = open_page(monkeypatch, root, "Results")
+    page.segmented_control(key="results part").set_value("Evaluation").run()
+    assert "There is no table with the truth here" in page.info[0].value
+
+
+def test_an_evaluation_says_what_is_missing(root, tmp_path, monkeypatch):
+    table = "case_id,image,mask\nscan,scan.nii.gz,drawn.nii.gz\nfilm,film.png,drawn.nii.gz\n"
+    write_text(root / "cases.csv", table)
+    page = open_page(monkeypatch, root, "Results")
+    page.segmented_control(key="results part").set_value("Evaluation").run()
+    press(page, "Evaluate")
+    assert not page.exception
+    assert "no mm" in page.error[0].value  # why there is no result of film
+    save_nifti(cube(), tmp_path / "secret.nii.gz")
+    write_text(root / "cases.csv", "case_id,image,mask\nscan,scan.nii.gz,../secret.nii.gz\n")
+    page = open_page(monkeypatch, root, "Results")
+    page.segmented_control(key="results part").set_value("Evaluation").run()
+    assert "names files outside of the folder of the app" in page.error[0].value
