@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from accuracy import RUNS, SEEDS, TEST, figures_of
+from card_sections import BUNDLED, SCORES, classifier_text, section
 from safetensors.torch import load_file
 
 from medvision.checkpoint import WEIGHTS, load_spec, save_model
 from medvision.plan_file import PLAN, read_plan
 from medvision.run_card import package_versions
-
-BUNDLED = Path(__file__).parents[1] / "medvision" / "weights"
+from medvision.scores import read_scores, write_scores
 
 PNEUMONIA = """\
 **Takes** one chest X-ray from the front, of a child, gray, lungs bright on dark as usual, as PNG,
@@ -69,7 +68,7 @@ def bundle(key: str, name: str, about: str) -> None:
     best = int(np.argmax(validated))
     out, spec = outs[best], load_spec(outs[best] / "model")
     weights, plan = load_file(out / "model" / WEIGHTS), read_plan(out / PLAN)
-    area, right = figures_of(out / TEST)
+    scores = read_scores(write_scores(read_scores(out / TEST), SCORES / f"{name}.csv"))
     others = ", ".join(f"{a:.3f} / {b:.3f}" for a, b in (figures_of(o / TEST) for o in outs))
     cases = spec.fingerprint.cases if spec.fingerprint else 0
     mm = spec.spacing[0] if spec.spacing else 0.0
@@ -84,7 +83,8 @@ Research use only, not a medical device.
 {text}
 ## How good
 
-On the official test split, which had no say in anything: AUC {area:.3f}, accuracy {right:.3f}.
+{section(classifier_text(scores))}
+
 All seeds, AUC / accuracy: {others};
 this is the one with the best AUC on the validation split, {validated[best]:.3f}.
 Beside published figures: benchmarks/accuracy.md.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from card_sections import BUNDLED, section
 from fusion import RUNS, SEEN, data, plan_of, say, truth_of
 from safetensors.torch import load_file
 
@@ -19,14 +20,37 @@ from medvision.checkpoint import WEIGHTS, load_spec, save_model
 from medvision.dataset import read_cases
 from medvision.items import load_items
 from medvision.metrics import auc
-from medvision.pair_phantom import WORDS, best_auc
+from medvision.pair_phantom import CLASSES, WORDS, best_auc
 from medvision.plan_file import with_settings
 from medvision.predictor import load_predictor
 from medvision.run_card import package_versions
+from medvision.score_tables import score_table
+from medvision.scores import ClassScore
 from medvision.train import train
 
-BUNDLED = Path(__file__).parents[1] / "medvision" / "weights"
 KIND, DIMS, METHOD, SEED, NAME = "additive", 2, "gated", 0, "synthetic-pairs"
+
+
+def results_text(model: str | Path = NAME) -> str:
+    """Return the figures of a model, by default of the one that ships."""
+    predictor, config = load_predictor(model, "cpu"), plan_of(KIND, DIMS, METHOD, SEED).train
+    cases = read_cases(data(KIND, DIMS), ("test",), "classification")
+    items = load_items(cases, predictor.spec, config, show=False)
+    truth, reports = truth_of(items), [item.report for item in items]
+    said = {seen: say(predictor, items, reports, seen) for seen in SEEN}
+    rows = "\n".join(
+        f"| {seen} | {auc(truth, said[seen]):.3f} | {best_auc(KIND, seen):.3f} |"  # type: ignore[arg-type]
+        for seen in SEEN
+    )
+    scores = [
+        ClassScore(f"{n}", CLASSES[true], dict(zip(CLASSES, map(float, shares), strict=True)))
+        for n, (true, shares) in enumerate(zip(truth, said["both"], strict=True))
+    ]
+    table = score_table(scores, {score.case_id: score.case_id for score in scores})
+    return (
+        f"On {len(truth):,} other drawn cases:\n\n| what it sees | AUC | best possible |\n"
+        f"|---|---|---|\n{rows}\n\nOf both:\n\n{table}"
+    )
 
 
 def main() -> None:
@@ -34,16 +58,9 @@ def main() -> None:
     torch.set_num_threads(1)
     plan = with_settings(plan_of(KIND, DIMS, METHOD, SEED), ["network.norm=batch"])
     cases = read_cases(data(KIND, DIMS), (), "classification")
-    known, test = ([c for c in cases if (c.split == "test") == tested] for tested in (False, True))
+    known = [case for case in cases if case.split != "test"]
     run = train(known, [], plan.spec, plan.train, RUNS / NAME, "cpu", resume=True, show=False)
     spec, weights = load_spec(run.model), load_file(run.model / WEIGHTS)
-    items = load_items(test, spec, plan.train, show=False)
-    predictor, truth = load_predictor(run.model, "cpu"), truth_of(items)
-    said = {seen: say(predictor, items, [item.report for item in items], seen) for seen in SEEN}
-    rows = "\n".join(
-        f"| {seen} | {auc(truth, said[seen]):.3f} | {best_auc(KIND, seen):.3f} |"  # type: ignore[arg-type]
-        for seen in SEEN
-    )
     parameters = sum(value.numel() for value in weights.values())
     card = f"""\
 # {NAME}
@@ -64,11 +81,7 @@ weights are under medvision's license, Apache-2.0.
 
 ## How good
 
-On {len(truth):,} other drawn cases:
-
-| what it sees | AUC | best possible |
-|---|---|---|
-{rows}
+{section(results_text(run.model))}
 
 ## How made
 
