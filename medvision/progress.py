@@ -18,7 +18,7 @@ def announce(what: str, show: bool = True) -> None:
 def track(
     items: Iterable[T], what: str, total: int | None = None, show: bool = True
 ) -> Iterator[T]:
-    """Yield `items` behind a progress bar named `what`, on standard error."""
+    """Yield `items` behind a progress bar named `what`, on standard error; none in a notebook."""
     if not show:
         yield from items
         return
@@ -32,6 +32,10 @@ def track(
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    if console.is_jupyter:  # where bars need ipywidgets, and stay in the file
+        yield from items
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,5 +44,5 @@ def track(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console) as bar:
         yield from bar.track(items, total=total, description=what)
