@@ -91,7 +91,7 @@ def evaluate(
 
     Examples:
 
-      medvision evaluate cases.csv --split test --model hippocampus --out evaluation
+      medvision evaluate cases.csv --split test --model runs/liver/model --out evaluation
 
       medvision evaluate cases.csv --results results --against runs/other/model --out evaluation
 

@@ -132,8 +132,8 @@ class SavedAnswer:
         Of a classification.
     reason : str
         Why there is no answer.
-    sources : tuple of str
-        Where the scan may lie that it was made of.
+    source : str
+        Where the scan lies that it was made of; empty where that is not known.
     """
 
     case_id: str
@@ -141,7 +141,7 @@ class SavedAnswer:
     scores: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
     reason: str = ""
-    sources: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,7 @@ class JudgedResults:
         by_name = {answer.case_id: answer for answer in self.answers}
         by_path: dict[str, list[SavedAnswer]] = {}
         for answer in self.answers:
-            for path in dict.fromkeys(answer.sources):
-                by_path.setdefault(path, []).append(answer)
+            by_path.setdefault(answer.source, []).append(answer)
         found = {}
         for case in cases:
             made = [by_path.get(os.path.realpath(path), []) for path in case.images.values()]
@@ -326,14 +325,14 @@ def from_saved(saved: Saved, class_names: tuple[str, ...]) -> JudgedResults:
 
 def answer_in(saved: Saved, row: Mapping[str, str]) -> SavedAnswer:
     """Return what a row of results.csv says."""
-    case_id, sources = row["case_id"], saved.sources_of(row)
+    case_id, source = row["case_id"], saved.source_of(row)
     if row["status"] != "ok":
         why = row.get("reason") or f"its status is {row['status']!r}"
-        return SavedAnswer(case_id, reason=why, sources=sources)
+        return SavedAnswer(case_id, reason=why, source=source)
     if saved.task == "segmentation":
         mask = saved.mask_of(row)
         why = "" if mask else f"its mask {row.get('mask') or '(NIfTI)'} is not there"
-        return SavedAnswer(case_id, mask, reason=why, sources=sources)
+        return SavedAnswer(case_id, mask, reason=why, source=source)
     try:
         shares = {name: float(row[f"{name}{PROBABILITY}"]) for name in saved.class_names}
         sure = float(row["confidence"]) if row.get("confidence") else None
@@ -341,8 +340,8 @@ def answer_in(saved: Saved, row: Mapping[str, str]) -> SavedAnswer:
         shares, sure = {"": math.nan}, None
     if not all(0 <= share <= 1 for share in shares.values()):  # NaN is not
         why = "its probabilities are no numbers from 0 to 1"
-        return SavedAnswer(case_id, reason=why, sources=sources)
-    return SavedAnswer(case_id, scores=shares, confidence=sure, sources=sources)
+        return SavedAnswer(case_id, reason=why, source=source)
+    return SavedAnswer(case_id, scores=shares, confidence=sure, source=source)
 
 
 def judged_by(given: str, class_names: Sequence[str], device: str = "auto") -> Judged:

@@ -150,3 +150,15 @@ def test_every_link_leads_somewhere():
 
 def test_the_picture_is_small_enough_to_load_at_once():
     assert (ROOT / "docs" / "demo.png").stat().st_size < 500_000
+
+
+def test_figures_of_nifti_and_of_walks_are_those_of_the_benchmark():
+    page = (ROOT / "benchmarks" / "reading.md").read_text(encoding="utf-8")
+    read, write = (
+        re.search(rf"\| scan, {what}, s \| [^|]*\| [\d.]+ \(([\d.]+)\)", page)[1]
+        for what in ("read", "write")
+    )
+    walk = re.search(r"\| again, unchanged \| 50,000 \| ([\d.]+) ", page)[1]
+    told = " ".join(README.split())
+    assert f"read in {read} and written in {write} of its time" in told
+    assert f"50,000 unchanged files are walked in {walk} s" in told

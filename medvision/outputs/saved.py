@@ -69,8 +69,8 @@ class Saved:
         path = self.folder / Path(name).name
         return path if name and os.path.isfile(path) else None
 
-    def sources_of(self, row: Mapping[str, str]) -> tuple[str, ...]:
-        """Return where the scan of a row lies, as a real path; none where nothing is there.
+    def source_of(self, row: Mapping[str, str]) -> str:
+        """Return where the scan of a row lies, as a real path; empty where nothing is there.
 
         The path that the table names is seen from the folder, from those above it, and from where
         this program runs; the first that is there counts, as others may be of another study.
@@ -78,7 +78,7 @@ class Saved:
         here = self.folder.resolve()
         bases = map(str, (here, *here.parents, Path.cwd()))
         places = (os.path.join(base, row["source"]) for base in bases)
-        return tuple(os.path.realpath(place) for place in places if os.path.exists(place))[:1]
+        return next((os.path.realpath(place) for place in places if os.path.exists(place)), "")
 
     def studies_of(self, studies: Sequence[StudyRef]) -> list[StudyRef | None]:
         """Return the study that each row is of; None when it is not among `studies`.
@@ -95,7 +95,7 @@ class Saved:
             case = row["case_id"]
             words = case.split("_")
             names = ("_".join(words[:n]) for n in range(len(words), 0, -1))  # the whole one first
-            hits = [by_key.get(self.keys.get(case, "")), *map(by_path.get, self.sources_of(row))]
+            hits = [by_key.get(self.keys.get(case, "")), by_path.get(self.source_of(row))]
             hits += map(by_name.get, names)
             found.append(next((ref for ref in hits if ref is not None), None))
         return found
