@@ -10,6 +10,7 @@ from torch import Tensor
 from medvision.errors import SpecError
 from medvision.importers.monai_config import Config, Opaque
 from medvision.models import build_model
+from medvision.models.bounded import BoundedBuild
 from medvision.pickles import read_checkpoint
 from medvision.spec import ModelSpec
 from medvision.transfer import COUNTER, shorten, tensors_of
@@ -28,7 +29,8 @@ def read_weights(root: Path, config: Config, spec: ModelSpec) -> dict[str, Tenso
     """
     path = find_weights(root, config)
     found = tensors_of(read_checkpoint(path), path)
-    own = build_model(spec).state_dict()
+    with BoundedBuild([found]):
+        own = build_model(spec).state_dict()
     state = {f"net.{name.removeprefix('module.')}": value for name, value in found.items()}
     missing = sorted(name for name in own.keys() - state.keys() if not name.endswith(UNUSED))
     strange = sorted(state.keys() - own.keys())
