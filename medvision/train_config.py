@@ -88,7 +88,8 @@ class TrainConfig:
         Share of the steps in which the rate rises.
     weight_decay : float
     ema : float
-        Decay of the averaged weights, per step; the average is the model.
+        Decay of the averaged weights, per step; the average is the model. In the first steps it
+        is less: see `medvision.train_state.averaging`.
     grad_clip : float
         Largest L2 norm of the gradient.
     layer_decay : float

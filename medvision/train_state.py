@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,8 @@ class TrainState:
         freeze(network, config.freeze)
         network.to(memory_format=memory_format(fabric, spec, config))  # type: ignore[call-overload]
         self.network = network
-        averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(
-            network, fabric.device, multi_avg_fn=averaging, use_buffers=True
+            network, fabric.device, multi_avg_fn=averaging(config.ema), use_buffers=True
         )
         groups = parameter_groups(
             network, config.learning_rate, config.layer_decay, config.weight_decay
@@ -181,6 +180,22 @@ def memory_format(fabric: Fabric, spec: ModelSpec, config: TrainConfig) -> torch
     if fabric.device.type == "cpu" and config.precision != "32-true":
         return torch.contiguous_format
     return torch.channels_last if spec.dims == 2 else torch.channels_last_3d
+
+
+def averaging(most: float) -> Callable[[Any, Any, Tensor], None]:
+    """Return how new weights enter an exponential moving average whose decay rises to `most`.
+
+    After n updates the decay is ``min(most, (1 + n) / (10 + n))`` (TensorFlow's
+    ExponentialMovingAverage with `num_updates`): the average spans about the last ninth of the
+    steps, so that a short training does not end in the weights that it began with.
+    """
+
+    def update(averages: Any, weights: Any, updates: Tensor) -> None:
+        n = int(updates)
+        enter = get_ema_multi_avg_fn(min(most, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        enter(averages, weights, updates)
+
+    return update
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

@@ -18,7 +18,7 @@ from medvision.models import build_model
 from medvision.spec import InputSpec, ModelSpec
 from medvision.train import train
 from medvision.train_config import TrainConfig
-from medvision.train_state import TrainState, learning_rate
+from medvision.train_state import TrainState, averaging, learning_rate
 
 NETWORK = {"features": (4, 8)}
 BALLS = ModelSpec("balls", "segmentation", "unet3d", ("ball",), (1, 1, 1), (24, 24, 20), NETWORK)
@@ -255,3 +255,12 @@ def test_half_precision_needs_a_gpu_and_bfloat16_says_nothing(cases, tmp_path, c
         show=False,
     )
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize(("most", "after"), [(0.99, 372 / 143), (0.2, 757 / 275), (0.0, 3.0)])
+def test_the_average_forgets_the_weights_it_began_with(most, after):
+    # the decays 2/11, 3/12 and 4/13, none above the most, over weights of 1, 2 and 3 after 0
+    average, update = [torch.zeros(1)], averaging(most)
+    for n in (1, 2, 3):
+        update(average, [torch.full((1,), float(n))], torch.tensor(n))
+    assert average[0].item() == pytest.approx(after)
