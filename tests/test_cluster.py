@@ -11,6 +11,7 @@ from batch_runs import calls, write_model, write_scans
 
 from medvision import cluster
 from medvision.errors import MissingExtra, SpecError
+from medvision.pipeline import MOST
 from medvision.store import Store
 
 TESTS = Path(__file__).parent
@@ -75,7 +76,7 @@ def test_every_study_is_done_once_though_a_worker_is_killed(tmp_path, workers, c
     assert len({line.split()[1] for line in log.read_text().splitlines()}) >= 2
     asked = calls(log)
     assert len(set(asked)) == count
-    assert len(asked) - count <= 2  # what the killed one was at; nothing that was done
+    assert len(asked) - count <= MOST  # what the killed one had in hand; nothing that was done
     lost = {one.entry.case_id for one in studies if one.attempts > 1}
     assert {name for name in asked if asked.count(name) > 1} <= lost
     assert not list(out.glob(".part-*"))
