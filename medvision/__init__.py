@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from medvision.io import read_study as read_study
     from medvision.io import read_volume as read_volume
     from medvision.jobs import plan_jobs as plan_jobs
+    from medvision.metatensor import from_metatensor as from_metatensor
+    from medvision.metatensor import to_metatensor as to_metatensor
     from medvision.models.fusion import FusionHead as FusionHead
     from medvision.outputs import write_outputs as write_outputs
     from medvision.outputs.explanation import save_explanation as save_explanation
@@ -85,6 +87,7 @@ _HOMES = {
     "evaluate_cases": "evaluate",
     "explain_study": "explain",
     "find_studies": "io",
+    "from_metatensor": "metatensor",
     "heat_panels": "render",
     "load_predictor": "predictor",
     "mask_scores": "evaluate",
@@ -108,6 +111,7 @@ _HOMES = {
     "score_table": "score_tables",
     "subgroup_figures": "differences",
     "summarize": "statistics",
+    "to_metatensor": "metatensor",
     "train_folds": "cross_validation",
     "with_settings": "plan_file",
     "write_cases": "dataset",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medvision.fingerprint_spec import Fingerprint
 from medvision.geometry import in_directions
 from medvision.intensity_spec import Range
-from medvision.spec import Fingerprint, ModelSpec
+from medvision.prediction import Structure
+from medvision.spec import ModelSpec
 from medvision.volume import Volume
 
 SIZE_SLACK, SPACING_SLACK = 1.3, 1.5  # factors beyond the training range that pass in silence
+VOLUME_SLACK = 2.0
+FEWEST = 10  # cases that have a structure, for a range of its volume
+FILMS = ("CR", "DX", "RG", "MG", "IO", "PX", "RF", "XA")  # modalities of projections
+SHAPE_SLACK = 1.5  # of width by height: films of 4 : 3 are square in many a data set
 BRIGHTNESS_SLACK = 0.2  # of the 1st-to-99th percentile span
 AXES = {"R": "left-right", "A": "back-front", "S": "foot-head"}  # of a scan
 SIDES = {"R": "wide", "A": "deep", "S": "high"}  # of a picture, as `read_raster` lays it
@@ -38,6 +44,7 @@ class Facts:
     level: float  # median, in the scan's units
     peak: float  # highest value
     saturated: float  # of the voxels above the lowest value, the share at the highest
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)  # of the structures it holds
 
     @property
     def extent_mm(self) -> tuple[float, float, float]:
@@ -92,6 +99,8 @@ def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
 
     ex, ey, ez = (span([c.extent_mm[a] for c in cases]) for a in range(3))
     sx, sy, sz = (span([c.spacing_mm[a] for c in cases]) for a in range(3))
+    names = dict.fromkeys(name for c in cases for name in c.volumes_ml) if known else ()
+    held = {n: [c.volumes_ml[n] for c in cases if n in c.volumes_ml] for n in names}
     return Fingerprint(
         cases=len(cases),
         extent_mm=(ex, ey, ez),
@@ -101,7 +110,14 @@ def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
         spacing_known=known,
         saturated=span([c.saturated for c in cases]),
         peak=span([c.peak for c in cases]),
+        volumes_ml={n: volumes_of(one) for n, one in held.items() if len(one) >= FEWEST},
     )
+
+
+def volumes_of(values: Sequence[float]) -> Range:
+    """Return the range of 99 % of volumes in ml, to four digits that count."""
+    low, high = np.percentile(values, [0.5, 99.5], method="nearest")
+    return float(f"{low:.4g}"), float(f"{high:.4g}")
 
 
 def unlike_training(volumes: Mapping[str, Volume], spec: ModelSpec) -> list[str]:
@@ -119,18 +135,46 @@ def unlike_training(volumes: Mapping[str, Volume], spec: ModelSpec) -> list[str]
     if spec.fingerprint is not None:
         reference = volumes[spec.inputs[0].name]
         facts = facts_of(reference, spec)
+        if reference.info.modality in FILMS and not spec.fingerprint.spacing_known:
+            facts = facts.without_spacing()  # that of the detector, which pictures have lost
         letters = in_directions(spec.orientation, reference.affine)
         warnings += unlike_in_size(facts, spec.fingerprint, spec, letters)
         warnings += unlike_in_values(facts, spec.fingerprint, spec)
     return [FORCED, *warnings] if warnings and spec.task == "classification" else warnings
 
 
+def unlike_in_volume(structures: Sequence[Structure], known: Fingerprint | None) -> list[str]:
+    """Return a sentence for each structure that is far larger or smaller than any in training.
+
+    What touches the border of what was shown may be cut off, and is not called too small.
+
+    Examples
+    --------
+    >>> size, share = ((40.0, 40.0),) * 3, (0.0, 1.0)
+    >>> seen = Fingerprint(9, size, ((1.0, 1.0),) * 3, share, share, volumes_ml={"a": (1.0, 3.0)})
+    >>> found = Structure("a", 1, 72000, 72.0, (0, 0, 0), (90, 80, 70), False)
+    >>> unlike_in_volume([found], seen)
+    ['a has 72 ml: 1 to 3 ml in training']
+    """
+    warnings = []
+    for one in structures:
+        seen = known.volumes_ml.get(one.name) if known else None
+        if seen is None or not one.ml:
+            continue
+        small = one.ml * VOLUME_SLACK < seen[0] and not one.touches_border
+        if small or one.ml > seen[1] * VOLUME_SLACK:
+            warnings.append(f"{one.name} has {one.ml:.3g} ml: {in_words(seen)} ml in training")
+    return warnings
+
+
 def unlike_in_size(
     facts: Facts, known: Fingerprint, spec: ModelSpec, orientation: str
 ) -> list[str]:
-    """Compare planes, extents and voxel sizes; extents in pixels with a model of pictures.
+    """Compare planes, extents and voxel sizes; of pictures, too few pixels and another shape.
 
-    `orientation` names the directions of the model's axes in this scan.
+    A model without a voxel size fits pictures into its window as in training, so that larger ones
+    are nothing to warn of, but those of another shape are. `orientation`
+    names the directions of the model's axes in this scan.
     """
     warnings = []
     if facts.spacing_known != known.spacing_known:
@@ -142,6 +186,7 @@ def unlike_in_size(
             return warnings  # pixels say nothing of millimeters
         facts = facts.without_spacing()
     flat = spec.dims == 2 and known.extent_mm[2] == known.spacing_mm[2]
+    fitted = flat and spec.spacing is None and not known.spacing_known
     if flat and facts.shape[2] > 1:
         warnings.append(f"a stack of {facts.shape[2]} planes: trained on single ones")
     unit, words = ("mm", AXES) if known.spacing_known else ("pixels", SIDES)
@@ -151,12 +196,22 @@ def unlike_in_size(
             ("extent", facts.extent_mm[axis], known.extent_mm[axis], SIZE_SLACK),
             ("voxel size", facts.spacing_mm[axis], known.spacing_mm[axis], SPACING_SLACK),
         ):
+            large = what == "extent" and value > seen[1]
+            if large and fitted:
+                continue
             if not seen[0] / slack <= value <= seen[1] * slack:
-                large = what == "extent" and value > seen[1] and known.spacing_known
-                hint = "; show it a part with --box" if large else ""
+                hint = "; show it a part with --box" if large and known.spacing_known else ""
                 warnings.append(
                     f"{what} {short(value)} {unit} {name}: trained on {in_words(seen)} {unit}{hint}"
                 )
+    if fitted:
+        (wide, high), (widths, heights) = facts.extent_mm[:2], known.extent_mm[:2]
+        low, most = widths[0] / heights[1] / SHAPE_SLACK, widths[1] / heights[0] * SHAPE_SLACK
+        if not low <= wide / high <= most:
+            trained = f"{in_words(widths)} × {in_words(heights)}"
+            warnings.append(
+                f"{wide:.0f} × {high:.0f} pixels: trained on another shape, {trained} pixels"
+            )
     return warnings
 
 

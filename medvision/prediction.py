@@ -37,7 +37,7 @@ class Structure:
     touches_border: bool  # of what the model was shown: part of it may lie outside
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model said of one study: a mask (segmentation) or probabilities (classification).
 
@@ -77,6 +77,9 @@ class Prediction:
         was asked for.
     calibration : Calibration, optional
         Of `scores`, which are calibrated where there is one.
+    unlike : tuple of str
+        Ways in which the scan, or what was found in it, is unlike what the model was trained on;
+        they are among the warnings.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Prediction:
     review: float | None = None
     uncertainty: Volume | None = None
     calibration: Calibration | None = None
+    unlike: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.scores is None):
@@ -108,6 +112,19 @@ class Prediction:
                 f"Scores are those of the classes {', '.join(self.class_names)}, in this order; "
                 f"found {', '.join(self.scores) or 'none'}."
             )
+
+    def __repr__(self) -> str:
+        """On one line: what was found, and whether a person should look."""
+        if self.scores is not None:
+            found = ", ".join(f"{name} {in_percent(p)}" for name, p in self.scores.items())
+        else:
+            measured = self.measure()
+            found = ", ".join(
+                f"{s.name} {s.voxels} voxels" if s.ml is None else f"{s.name} {s.ml:.3g} ml"
+                for s in measured
+            )
+        review = "; needs review" if self.needs_review else ""
+        return f"Prediction({self.case_id!r} by {self.model}: {found}{review})"
 
     @property
     def task(self) -> Task:
@@ -136,7 +153,12 @@ class Prediction:
 
     @property
     def needs_review(self) -> bool:
-        """Whether a person should look: the model is less sure than it mostly was in training."""
+        """Whether a person should look: it is unlike training, or the model less sure than then."""
+        return bool(self.unlike) or self.is_unsure
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the model is less sure than it mostly was in training; False where unknown."""
         least = self.least_confidence
         return self.review is not None and least is not None and least < self.review
 
@@ -168,9 +190,14 @@ class Prediction:
             for label, name in enumerate(self.class_names, start=1)
         )
 
-    def saying(self, confidence: Mapping[str, float], warnings: Sequence[str] = ()) -> Prediction:
+    def saying(
+        self,
+        confidence: Mapping[str, float],
+        warnings: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+    ) -> Prediction:
         """Return the same with other confidences and warnings; what was measured is kept."""
-        other = replace(self, confidence=confidence, warnings=tuple(warnings))
+        other = replace(self, confidence=confidence, warnings=tuple(warnings), unlike=tuple(unlike))
         other.__dict__.update({k: v for k, v in vars(self).items() if k == "_measured"})
         return other
 
@@ -204,6 +231,7 @@ class Prediction:
         said["confidence"] = digits_of(self.least_confidence)
         said["review"] = self.review
         said["needs_review"] = self.needs_review
+        said["unlike"] = list(self.unlike)
         said["region"] = [[s.start, s.stop] for s in self.region]
         said["warnings"] = list(self.warnings)
         return said

@@ -1,41 +1,40 @@
 """Prediction: Study in, Prediction out, on the grid of the reference (the model's first input).
 
-Knows nothing of files: readers come before it, writers after.
+Knows nothing of formats: a path is read by `read_study`, writers come after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medvision.answer import Answer, Ready, Scores, sureness
 from medvision.auto_runtime import check_case
 from medvision.checkpoint import load_model, model_hash
 from medvision.cleanup import clean
-from medvision.collect import Found, collect
+from medvision.collect import collect
 from medvision.consensus import Consensus
 from medvision.errors import SpecError
 from medvision.execution import AUTO, Execution
-from medvision.fingerprint import unlike_training
+from medvision.fingerprint import unlike_in_volume, unlike_training
 from medvision.geometry import Box, box_slices, voxel_mm3
+from medvision.io import read_study
 from medvision.memory import Load, check_window, way_to_keep, windows_of
 from medvision.models.network import members_of
 from medvision.models.text import TextEncoder
 from medvision.prediction import Prediction
 from medvision.report import report_for_model, split_sections
-from medvision.review import doubt_of
+from medvision.review import doubts_of
 from medvision.runtime import EAGER
-from medvision.sliding import PLANES, Keep, Region, Step, slide
+from medvision.sliding import PLANES, Keep, Step, slide
 from medvision.spec import ModelSpec
 from medvision.study import Study
 from medvision.transforms import (
     Grid,
-    Prepared,
     block_around,
     center_window,
     laid_flat,
@@ -45,48 +44,9 @@ from medvision.transforms import (
 from medvision.volume import Volume
 from medvision.zoo import find_model
 
-Scores: TypeAlias = dict[str, float]
-
 
 def ignore(share: float) -> None:
     """Take no notice of what is done."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A study as the network takes it, and what is to be said of it.
-
-    Parameters
-    ----------
-    case_id : str
-    scan : Volume
-        The reference.
-    region : three slices
-        The block of it that is shown.
-    prepared : Prepared
-    report : str
-        What the model sees of it.
-    warnings : tuple of str
-    keep : {"full", "half", "disk"}
-        How sums of answers are kept, such that there is room for them.
-    """
-
-    case_id: str
-    scan: Volume
-    region: Region
-    prepared: Prepared
-    report: str
-    warnings: tuple[str, ...]
-    keep: Keep = "full"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the network said: labels on the shown part of the scan, or scores."""
-
-    found: Found | None = None
-    scores: Scores | None = None
-    alone: Mapping[str, Scores] = field(default_factory=dict)
 
 
 class Predictor:
@@ -139,14 +99,22 @@ class Predictor:
         answers = len(members) * 2 ** len(mirror)
         self.load = Load(spec, members, self.device, answers, batch, uncertainty)
 
-    def predict(self, study: Study, box: Box | None = None, step: Step | None = None) -> Prediction:
+    def __repr__(self) -> str:
+        """On one line, as notebooks show it."""
+        names = ", ".join(self.spec.class_names)
+        return f"Predictor({self.spec.name}: {self.spec.task} of {names}; {self.device})"
+
+    def predict(
+        self, study: Study | Volume | str | Path, box: Box | None = None, step: Step | None = None
+    ) -> Prediction:
         """Segment or classify one study.
 
         Parameters
         ----------
-        study : Study
+        study : Study, Volume, str or Path
             A volume for each input of the spec, under its name; of a model with one input, any
             one volume. Its report, for a model that takes one; without it the image alone speaks.
+            A path is read as `read_study` does for the spec's inputs.
         box : Box, optional
             Show the model this part of the scan alone (RAS mm). A mask still covers the whole
             scan.
@@ -164,11 +132,12 @@ class Predictor:
         Raises
         ------
         SpecError, GeometryError
-            When the scans do not fit the model or each other, or the box not the reference.
+            When the scans do not fit the model or each other, or the box not the reference; when
+            the network's answers are not those of the spec.
         MemoryNeeded
             When it would take more than `max_ram`.
         """
-        ready = self.prepare(study, box)
+        ready = self.prepare(study_of(study, self.spec), box)
         return self.finish(ready, self.look(ready, step))
 
     @torch.inference_mode()
@@ -195,7 +164,7 @@ class Predictor:
             for note in one.info.notes
         ]
         flat = {name: laid_flat(one, self.spec) for name, one in shown.items()}
-        warnings += [*unlike_training(flat, self.spec), *gaps]
+        warnings += gaps
         if box is not None and box.space == "mni" and volume.info.space != "mni":
             warnings.append(
                 "the box is meant for scans in MNI space, and this one does not say it is in it: "
@@ -209,11 +178,12 @@ class Predictor:
         if self.spec.task == "segmentation":
             keep = way_to_keep(self.max_ram, self.load, flat[first], study.case_id)
         else:
-            check_window(self.max_ram, self.load, study.case_id)
+            check_window(self.max_ram, self.load, flat[first], study.case_id)
         if keep != "full":
             warnings.append("for want of memory, sums of answers were kept in half precision")
         prepared = preprocess(shown, self.spec, self.device)
-        return Ready(study.case_id, volume, region, prepared, report, tuple(warnings), keep)
+        unlike = tuple(unlike_training(flat, self.spec))
+        return Ready(study.case_id, volume, region, prepared, report, tuple(warnings), unlike, keep)
 
     @torch.inference_mode()
     def look(self, ready: Ready, step: Step | None = None) -> Answer:
@@ -276,14 +246,16 @@ class Predictor:
             there = {one.name for one in prediction.measure() if one.voxels}
             kept = {name: sure for name, sure in confidence.items() if name in there}
             prediction = prediction.saying(kept)
-        warnings = [*doubt_of(prediction), *ready.warnings]
+        strange = unlike_in_volume(prediction.measure(), spec.fingerprint)
+        prediction = prediction.saying(prediction.confidence, unlike=[*ready.unlike, *strange])
+        warnings = [*doubts_of(prediction), *ready.warnings]
         cut = [s.name for s in prediction.measure() if s.touches_border]
         if cut:
             warnings.append(
                 f"{' and '.join(cut)} at the edge of what the model was shown: "
                 "part of it may lie outside"
             )
-        return prediction.saying(prediction.confidence, warnings)
+        return prediction.saying(prediction.confidence, warnings, prediction.unlike)
 
     def report_of(self, study: Study) -> str:
         """Return what the model sees of a study's report; empty when there is nothing."""
@@ -327,16 +299,18 @@ class Predictor:
         return dict(zip(self.spec.class_names, found.tolist(), strict=True))
 
 
-def sureness(scores: Scores, multilabel: bool) -> dict[str, float]:
-    """Return how sure the answers to each question of a classification are.
-
-    Of one class of several it is the likeliest's probability, under its name; of a multilabel each
-    class has that of its answer, yes or no.
-    """
-    if multilabel:
-        return {name: max(p, 1 - p) for name, p in scores.items()}
-    best = max(scores, key=scores.__getitem__)
-    return {best: scores[best]}
+def study_of(scan: Study | Volume | str | Path, spec: ModelSpec) -> Study:
+    """Return a study of what a caller has at hand."""
+    if isinstance(scan, Study):
+        return scan
+    if isinstance(scan, Volume):
+        return Study("scan", {"image": scan})
+    if isinstance(scan, str | Path):
+        return read_study(scan, inputs=spec.inputs)
+    raise SpecError(
+        f"A Study, a Volume or a path can be predicted; found {type(scan).__name__}. Voxels become "
+        "a scan by Volume(array (C, I, J, K), affine to RAS mm)."
+    )
 
 
 def load_predictor(

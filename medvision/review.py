@@ -1,7 +1,7 @@
-"""Which results a person should look at: how sure a model must be, and in words why it is not.
+"""Which results a person should look at, and in words why.
 
-The measure is the model's own confidence (`Prediction.confidence`); the limit is what it mostly was
-on the cases that the model was validated on.
+Those of scans unlike the training (`medvision.fingerprint`), and those that the model is less sure
+of than it mostly was on the cases that it was validated on (`Prediction.confidence`).
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def limit_in_words(
     )
 
 
-def doubt_of(prediction: Prediction) -> list[str]:
-    """Return in a sentence of what a model is less sure than it mostly was; none where it is not.
+def doubts_of(prediction: Prediction) -> list[str]:
+    """Return why a person should look, a sentence each; none where nobody needs to.
 
     For the warnings of a result.
 
@@ -81,12 +81,12 @@ def doubt_of(prediction: Prediction) -> list[str]:
     >>> from medvision.prediction import Prediction
     >>> whole = (slice(0, 1),) * 3
     >>> said = {"scores": {"no": 0.4, "yes": 0.6}, "confidence": {"yes": 0.6}, "review": 0.8}
-    >>> doubt_of(Prediction("a", "m", ("no", "yes"), whole, **said))
+    >>> doubts_of(Prediction("a", "m", ("no", "yes"), whole, **said))
     ['the model is less sure of yes (0.60) than of 95 % of the cases it was validated on (0.80)']
     """
     limit = prediction.review
-    if limit is None or not prediction.needs_review:
-        return []
+    if limit is None or not prediction.is_unsure:
+        return list(prediction.unlike)
     below = {name: c for name, c in prediction.confidence.items() if c < limit}
     names = sorted(below, key=below.__getitem__)
     digits = apart(below, limit)
@@ -95,10 +95,11 @@ def doubt_of(prediction: Prediction) -> list[str]:
         said.append(f"{left} more")
     *first, last = said
     of = f"{', '.join(first)} and {last}" if first else last
-    return [
+    unsure = (
         f"the model is less sure of {of} than of 95 % of the cases it was validated on "
         f"({limit:.{digits}f})"
-    ]
+    )
+    return [unsure, *prediction.unlike]
 
 
 def apart(below: Mapping[str, float], limit: float) -> int:
@@ -109,20 +110,22 @@ def apart(below: Mapping[str, float], limit: float) -> int:
 
 def review_note(prediction: Prediction) -> str:
     """Return why a person should look at a result, as pictures and pages say it; else nothing."""
-    return "".join(f"{WORD}: {doubt}" for doubt in doubt_of(prediction))
+    doubts = "; ".join(doubts_of(prediction))
+    return f"{WORD}: {doubts}" if doubts else ""
 
 
 def other_warnings(prediction: Prediction) -> tuple[str, ...]:
     """Return the warnings without what `review_note` says."""
-    doubts = doubt_of(prediction)
+    doubts = doubts_of(prediction)
     return tuple(one for one in prediction.warnings if one not in doubts)
 
 
 def review_word(prediction: Prediction) -> str:
     """Return ``"yes"`` or ``"no"``: is it to be reviewed? Empty where it cannot be told.
 
-    That is where the model knows no limit, or nothing was found that it could be sure of.
+    That is where the scan is like those of the training, and the model knows no limit or found
+    nothing that it could be sure of.
     """
-    if prediction.review is None or prediction.least_confidence is None:
-        return ""
-    return YES if prediction.needs_review else NO
+    if prediction.needs_review:
+        return YES
+    return "" if prediction.review is None or prediction.least_confidence is None else NO

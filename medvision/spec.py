@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -17,9 +17,10 @@ from medvision.calibration_spec import Calibration
 from medvision.cleanup_spec import Cleanup
 from medvision.codes import ClassCodes
 from medvision.errors import SpecError
+from medvision.fingerprint_spec import Fingerprint
 from medvision.from_json import build_dataclass, parse_json
 from medvision.inference_spec import Sampling, Sliding
-from medvision.intensity_spec import Intensity, Range
+from medvision.intensity_spec import Intensity
 from medvision.text_spec import TextSpec
 
 Task = Literal["segmentation", "classification"]
@@ -83,39 +84,6 @@ class InputSpec:
             raise SpecError(
                 f"Input {self.name}: {self.description!r} is no regular expression: {error}."
             ) from None
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The range of the training images; what lies far outside is warned about.
-
-    Parameters
-    ----------
-    cases : int
-    extent_mm, spacing_mm : three (low, high)
-        Along the model's axes, in mm; pixels, and 1, where the pictures have no known spacing.
-    brightness : (low, high)
-        Where the median lies between the 1st (0) and the 99th (1) percentile: a measure of
-        contrast that does not depend on the scanner's units.
-    level : (low, high)
-        Median value, meaningful only for the ``window`` rule.
-    spacing_known : bool
-        Whether the training images had a voxel size.
-    saturated : (low, high)
-        Of the voxels above the lowest value, the share at the highest: 1 for shapes of two
-        values, near 0 for gray images.
-    peak : (low, high), optional
-        Highest value, meaningful only for the ``window`` rule; None when unknown.
-    """
-
-    cases: int
-    extent_mm: tuple[Range, Range, Range]
-    spacing_mm: tuple[Range, Range, Range]
-    brightness: Range
-    level: Range
-    spacing_known: bool = True
-    saturated: Range = (0.0, 1.0)
-    peak: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -260,7 +228,7 @@ class ModelSpec:
             )
 
     def _is_spacing(self, sides: Sequence[float]) -> bool:
-        if len(sides) != 3 or min(sides[:2]) <= 0:
+        if len(sides) != 3 or min(sides[:2]) <= 0 or not all(map(isfinite, sides)):
             return False
         return sides[2] > 0 or (sides[2] == 0 and self.roi_size[2] == 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medvision.dataset import Case, name_case, read_case, read_images, refuse, strange_labels
 from medvision.errors import CasesError, MedvisionError
 from medvision.fingerprint import Facts, facts_of
+from medvision.geometry import voxel_mm3
 from medvision.progress import track
 from medvision.spec import ModelSpec, names_of
 from medvision.transforms import laid_flat
@@ -78,12 +79,15 @@ def survey(
     found: dict[str, list[tuple[str, int, bool, NDArray[np.float64]]]] = {}
     counts: Counter[str] = Counter(dict.fromkeys(blank.class_names, 0))
     for case in track(cases, "Plan", len(cases), show):
+        volumes: dict[str, float] = {}
         try:
             if blank.task == "segmentation":
                 study, mask = read_case(case, blank)
                 labels = np.bincount(mask.array.ravel(), minlength=blank.outputs)[1:]
-                for name, count in zip(blank.class_names, labels, strict=True):
+                for name, count in zip(blank.class_names, labels.tolist(), strict=True):
                     counts[name] += bool(count)
+                    if count:
+                        volumes[name] = count * voxel_mm3(mask.affine) / 1000.0  # mm³ → ml
             else:
                 study, mask = read_images(case, blank), None
                 counts.update(names_of(case.label, blank.multilabel))
@@ -92,7 +96,7 @@ def survey(
             problems.append(name_case(case, error))
             continue
         reference = laid_flat(next(iter(study.volumes.values())), blank)
-        facts.append(facts_of(reference, blank))
+        facts.append(replace(facts_of(reference, blank), volumes_ml=volumes))
         shapes.append(facts[-1].shape)
         known[reference.info.spacing_known] += 1
         for name, volume in study.volumes.items():

@@ -126,7 +126,7 @@ class SeriesInfo:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Volume:
     """One image on one grid.
 
@@ -156,9 +156,17 @@ class Volume:
         if not isinstance(self.affine, np.ndarray) or self.affine.flags.writeable:
             object.__setattr__(self, "affine", check_affine(self.affine))
 
+    def __repr__(self) -> str:
+        """On one line, without voxels, names or paths."""
+        size = " × ".join(map(str, self.array.shape))
+        steps = " × ".join(f"{mm:.4g}" for mm in self.spacing)
+        unit = "mm" if self.info.spacing_known else "pixels"
+        told = f"{size} {self.array.dtype}, {steps} {unit}, {self.orientation}"
+        return f"Volume({', '.join(filter(None, (told, self.info.modality)))})"
+
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Grid size (I, J, K)."""
+        """Grid size (I, J, K); that of `array` has the channels before it."""
         _, i, j, k = self.array.shape
         return i, j, k
 
@@ -207,3 +215,39 @@ def same_grid(first: Volume, second: Volume, tolerance_mm: float = 0.01) -> bool
     axes = np.diag(np.subtract(first.shape, 1)).astype(float)
     points = np.vstack([ends, np.column_stack([axes, np.ones(3)])])  # (5, 4)
     return bool(np.abs(points @ (first.affine - second.affine).T).max() <= tolerance_mm)
+
+
+def on_axes_of(
+    reference: Volume, labels: Volume, of: str = "what was found", name: str = "the truth"
+) -> Volume:
+    """Return labels with the axes of a reference: the same voxels, none resampled.
+
+    Parameters
+    ----------
+    reference, labels : Volume
+    of, name : str
+        What an error calls the reference, and the labels.
+
+    Raises
+    ------
+    GeometryError
+        When the voxels of the two do not lie at the same places; it names both grids.
+    """
+    turned = labels.reoriented(reference.orientation)
+    if same_grid(reference, turned):
+        return turned
+    raise GeometryError(
+        f"{name[0].upper()}{name[1:]} does not lie on the grid of {of}: {of} has "
+        f"{grid_in_words(reference)}; {name} has {grid_in_words(labels)}. Read masks on the grid "
+        "of their scan (read_labels(path, reference=scan)), or bring one onto another's "
+        "(resample_to with order=0)."
+    )
+
+
+def grid_in_words(volume: Volume) -> str:
+    """Return size, spacing, origin and orientation of a grid."""
+    size = " × ".join(map(str, volume.shape))
+    steps = " × ".join(f"{mm:.6g}" for mm in volume.spacing)
+    x, y, z = volume.affine[:3, 3]
+    where = f"({x:.6g}, {y:.6g}, {z:.6g})"
+    return f"{size} voxels of {steps} mm, the first at {where} mm RAS, axes {volume.orientation}"

@@ -5,8 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medvision.fingerprint import FORCED, facts_of, fingerprint_of, unlike_training
+from medvision.fingerprint import (
+    FORCED,
+    facts_of,
+    fingerprint_of,
+    unlike_in_volume,
+    unlike_training,
+)
 from medvision.intensity_spec import Intensity
+from medvision.prediction import Structure
 from medvision.spec import InputSpec, ModelSpec
 from medvision.volume import SeriesInfo, Volume
 
@@ -92,13 +99,36 @@ def test_one_picture_among_scans_makes_all_sizes_pixels():
     assert known.spacing_mm == ((1, 1),) * 3
 
 
-def test_a_large_picture_is_told_in_pixels():
-    first, *others = told(picture(1024, 768), X_RAY)
+def test_a_larger_picture_is_made_smaller_as_in_training_and_a_small_one_told():
+    assert told(picture(1024, 800), X_RAY) == []
+    first, *others = told(picture(20, 18), X_RAY)
     assert first == FORCED
     assert others == [
-        "extent 1024 pixels wide: trained on 28 pixels",
-        "extent 768 pixels high: trained on 28 pixels",
+        "extent 20 pixels wide: trained on 28 pixels",
+        "extent 18 pixels high: trained on 28 pixels",
     ]
+
+
+def test_a_picture_of_another_shape_is_told():
+    said = "1200 × 300 pixels: trained on another shape, 28 × 28 pixels"
+    assert told(picture(1200, 300), X_RAY)[1:] == [said]
+    assert said.replace("1200 × 300", "300 × 1200") in told(picture(300, 1200), X_RAY)
+
+
+def test_a_volume_no_training_case_has_is_told():
+    seen = replace(facts_of(scan(), BRAIN), volumes_ml={"ball": 2.00004, "speck": 2e-5})
+    large, rare = ({"ball": 3.0, "speck": 3e-5}, {"ball": 2.5, "rare": 1.0})
+    others = [replace(seen, volumes_ml=one) for one in (*[large] * 9, *[rare] * 9, {})]
+    known = fingerprint_of([seen, *others])
+    assert known.volumes_ml == {"ball": (2.0, 3.0), "speck": (2e-5, 3e-5)}  # nine are too few
+    assert ModelSpec.from_json(replace(BRAIN, fingerprint=known).to_json()).fingerprint == known
+
+    def said(ml, touches=False):
+        return unlike_in_volume([Structure("ball", 1, 1, ml, None, None, touches)], known)
+
+    assert said(117.3) == ["ball has 117 ml: 2 to 3 ml in training"]
+    assert said(0.9) == ["ball has 0.9 ml: 2 to 3 ml in training"]
+    assert said(5.9) == said(1.1) == said(0.9, touches=True) == said(0.0) == said(None) == []
 
 
 def test_a_stack_is_no_picture():
@@ -112,8 +142,18 @@ def test_a_ct_slice_is_no_radiograph():
     assert first == FORCED
     assert modality == "modality CT: trained on CR"
     assert spacing == "a voxel size of 0.7 × 5 × 0.7 mm: trained on pictures without one"
-    assert "extent 512 pixels wide: trained on 28 pixels" in others
     assert others[-1].startswith("median intensity -60")
+
+
+def test_a_film_in_dicom_has_pixels_of_its_detector():
+    film = picture()
+    axes = AS_PICTURES @ np.diag([0.2, 0.2, 1, 1])
+    assert told(replace(film, affine=axes, info=SeriesInfo(modality="CR")), X_RAY) == []
+
+
+def test_larger_pictures_are_told_where_the_model_has_a_voxel_size():
+    stack = replace(BRAIN, fingerprint=fingerprint_of([facts_of(picture(64, 64, 30), BRAIN)]))
+    assert "extent 640 pixels wide: trained on 64 pixels" in told(picture(640, 640, 30), stack)
 
 
 def test_a_gray_image_is_no_shape():

@@ -106,6 +106,7 @@ def test_a_classification_says_the_likeliest_class_and_has_nothing_to_measure():
         "confidence": None,
         "review": None,
         "needs_review": False,
+        "unlike": [],
         "region": [[0, 28], [0, 28], [0, 28]],
         "warnings": [],
     }

@@ -250,7 +250,7 @@ def test_warnings_of_several_inputs_name_them():
         volumes["flair"].cropped_to(Box((-60, -60, 0), (60, 60, 14))),
         info=SeriesInfo(notes=("thickness assumed",)),
     )
-    note, modality, gap, *_ = both().predict(Study("a", volumes)).warnings
+    modality, note, gap, *_ = both().predict(Study("a", volumes)).warnings
     assert note == "flair: thickness assumed"
     assert modality == "t1: modality CT: trained on MR"
     assert gap.startswith("flair covers 23% of t1")  # 14 or 15 of 62 planes

@@ -1,5 +1,6 @@
 """The API reference: built without a warning, whole, and its links lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
@@ -95,9 +96,14 @@ def test_nothing_of_this_machine_is_in_it(site):
         assert not re.search(r" at 0x[0-9a-f]{6}", text), path
 
 
-def test_the_example_of_the_first_page_prints_what_it_says():
-    code, said = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", START, re.S).groups()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_the_examples_of_the_first_page_print_what_they_say(tmp_path):
+    found = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", START, re.S)
+    code, said = ("".join(parts) for parts in zip(*found, strict=True))
+    assert len(found) == START.count("```python") == 3
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert done.stdout == said
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medvision.prediction import Prediction
-from medvision.review import doubt_of, limit_in_words, limit_of, other_warnings, review_note
+from medvision.review import doubts_of, limit_in_words, limit_of, other_warnings, review_note
 from medvision.review import review_word as word_of
 from medvision.volume import Volume
 
@@ -42,15 +42,15 @@ def test_of_fewer_than_ten_cases_no_limit_is_told():
 
 
 def test_a_doubt_names_what_the_model_is_unsure_of():
-    assert doubt_of(segmented({"anterior": 0.71, "posterior": 0.9})) == [SAID]
+    assert doubts_of(segmented({"anterior": 0.71, "posterior": 0.9})) == [SAID]
     assert review_note(segmented({"anterior": 0.71})) == f"Review: {SAID}"
-    [both] = doubt_of(segmented({"anterior": 0.71, "posterior": 0.5}))
+    [both] = doubts_of(segmented({"anterior": 0.71, "posterior": 0.5}))
     assert "less sure of posterior (0.50) and anterior (0.71) than" in both
-    [close] = doubt_of(segmented({"anterior": 0.8299}))
+    [close] = doubts_of(segmented({"anterior": 0.8299}))
     assert "anterior (0.8299) than" in close
     assert close.endswith("(0.8300)")
     many = {f"s{n}": n / 100 for n in range(9)}
-    [told] = doubt_of(segmented(many))
+    [told] = doubts_of(segmented(many))
     assert "s4 (0.04) and 4 more than of 95 %" in told
 
 
@@ -66,7 +66,7 @@ def test_a_doubt_names_what_the_model_is_unsure_of():
 def test_only_what_lies_below_the_limit_is_to_be_reviewed(confidence, review, word):
     found = segmented(confidence, review)
     assert word_of(found) == word
-    assert bool(doubt_of(found)) == found.needs_review == (word == "yes")
+    assert bool(doubts_of(found)) == found.needs_review == (word == "yes")
     assert bool(review_note(found)) == (word == "yes")
 
 
@@ -83,3 +83,16 @@ def test_the_dictionary_says_how_sure_the_model_is():
     sure = Prediction("a", "m", ("no", "yes"), WHOLE, scores=scores, confidence={"yes": 0.9})
     said = sure.to_dict()
     assert (said["confidence"], said["review"], said["needs_review"]) == (0.9, None, False)
+
+
+def test_what_is_unlike_the_training_is_to_be_reviewed_however_sure_the_model_is():
+    found = segmented(
+        {"anterior": 0.99}, None, unlike=("anterior has 72 ml: 1 to 3 ml in training",)
+    )
+    assert found.needs_review
+    assert not found.is_unsure
+    assert word_of(found) == "yes"
+    assert review_note(found) == "Review: anterior has 72 ml: 1 to 3 ml in training"
+    both = replace(found, review=0.995, confidence={"anterior": 0.71})
+    assert [one.partition(" ")[0] for one in doubts_of(both)] == ["the", "anterior"]
+    assert other_warnings(replace(both, warnings=(*doubts_of(both), "cut off"))) == ("cut off",)

@@ -7,8 +7,9 @@ import pytest
 
 from medvision.codes import ClassCodes, split_code
 from medvision.errors import SpecError
+from medvision.fingerprint_spec import Fingerprint
 from medvision.intensity_spec import Intensity
-from medvision.spec import Fingerprint, InputSpec, ModelSpec
+from medvision.spec import InputSpec, ModelSpec
 
 RANGES = ((30.0, 40.0), (45.0, 60.0), (30.0, 45.0))
 SPEC = ModelSpec(

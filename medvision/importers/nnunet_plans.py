@@ -193,7 +193,7 @@ def inputs_of(
     found = [
         InputSpec(
             name=re.sub(r"[^\w-]+", "_", name).strip("_") or f"channel_{number}",
-            modality="CT" if name.upper() == "CT" else "",
+            modality=modality_of(name),
             intensity=intensity_of(plans, config, number),
         )
         for number, name in enumerate(names)
@@ -209,6 +209,25 @@ def inputs_of(
             for n, one in numbered
         )
     return tuple(found)
+
+
+def modality_of(channel: str) -> str:
+    """Return the DICOM modality that a channel's name tells; empty where it tells none.
+
+    Examples
+    --------
+    >>> [modality_of(name) for name in ("CT", "T1w", "FLAIR", "T1-Gd", "MRI", "PET", "noNorm")]
+    ['CT', 'MR', 'MR', 'MR', 'MR', 'PT', '']
+    """
+    name = re.sub(r"[^A-Z0-9]", "", channel.upper())
+    if name in ("CT", "CTA", "CBCT"):
+        return "CT"
+    if name in ("PET", "PT", "SUV"):
+        return "PT"
+    is_mr = re.fullmatch(
+        r"(CE|3D)?(MRI?|T1|T2|PD|FLAIR|T2FLAIR|DWI|ADC|SWI)(W|C|CE|GD|STAR|MRI?)*", name
+    )
+    return "MR" if is_mr else ""
 
 
 def intensity_of(plans: Mapping[str, Any], config: Mapping[str, Any], channel: int) -> Intensity:

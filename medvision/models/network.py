@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from medvision.errors import SpecError
 from medvision.models.encoder import Encoder
 from medvision.models.layers import CONV, Stride, init_he
 
@@ -152,9 +153,21 @@ class Mean:
         return found - math.log(self.count) if self.no is None else found - self.no
 
 
-def finest(logits: Tensor | list[Tensor]) -> Tensor:
-    """Return the logits at full size, whether or not coarser ones came with them."""
-    return logits if isinstance(logits, Tensor) else logits[0]
+def finest(answer: Any) -> Tensor:
+    """Return the logits at full size, whether or not coarser ones came with them.
+
+    Raises
+    ------
+    SpecError
+        When a network's answer is neither logits nor a list of them, the finest first.
+    """
+    first = answer[0] if isinstance(answer, list | tuple) and answer else answer
+    if not isinstance(first, Tensor):
+        raise SpecError(
+            "A network answers with a tensor of logits, or with several, the finest first; found "
+            f"a {type(first).__name__}."
+        )
+    return first
 
 
 def flatten(image: Tensor, dims: int) -> Tensor:
