@@ -97,7 +97,7 @@ class Load:
     def need(self, scan: Volume, keep: Keep = "full") -> Need:
         """Return what a scan takes, without the network; `keep`: see `medvision.sliding.slide`."""
         spec, outputs = self.spec, self.spec.outputs
-        grid, exact = model_grid(scan, spec)
+        grid, exact = model_grid(scan, spec, self.device)
         windows = windows_of(spec, grid)
         outer, middle, inner = windows.kept()
         size = 4.0 if keep == "full" else 2.0
@@ -112,13 +112,17 @@ class Load:
         model, source = prod(windows.sides), prod(scan.shape)
         held = middle + (0 if keep == "disk" else outer)
         return Need(
-            prepare=4.0 * spec.channels * (3 * source + model * (not exact)),
-            image=4.0 * spec.channels * model,
+            **self.image(scan, model, exact),
             answers=4.0 * copies * (outputs + 1) * prod(windows.roi),
             sums=(outputs + 1) * (size * held + 4.0 * inner),
             slab=0.0 if exact else 4.0 * outputs * rows * plane,
             labels=3.0 * source + model + (8.0 * (source + model) if self.entropy else 0),
         )
+
+    def image(self, scan: Volume, voxels: int, exact: bool) -> dict[str, float]:
+        """Return what a scan takes on its way to the model's grid, of some voxels, and on it."""
+        whole, source = 4.0 * self.spec.channels, prod(scan.shape)
+        return {"prepare": whole * (3 * source + voxels * (not exact)), "image": whole * voxels}
 
     @cached_property
     def network(self) -> float:
@@ -162,7 +166,8 @@ def way_to_keep(most: float | None, load: Load, scan: Volume, name: str) -> Keep
         When it needs more than `most` whatever the way; it says how much.
     """
     ways: tuple[Keep, ...] = get_args(Keep)
-    if load.device.type == "cuda" and load.home(*model_grid(scan, load.spec)).type == "cuda":
+    grid, exact = model_grid(scan, load.spec, load.device)
+    if load.device.type == "cuda" and load.home(grid, exact).type == "cuda":
         return "full"
     if most is None:
         left = available()
@@ -175,8 +180,8 @@ def way_to_keep(most: float | None, load: Load, scan: Volume, name: str) -> Keep
     raise too_much(name, held, need, most)
 
 
-def check_window(most: float | None, load: Load, name: str) -> None:
-    """Refuse to classify a scan where its one window needs more than `most` bytes.
+def check_window(most: float | None, load: Load, scan: Volume, name: str) -> None:
+    """Refuse to classify a scan where it, and its one window, need more than `most` bytes.
 
     Raises
     ------
@@ -184,8 +189,10 @@ def check_window(most: float | None, load: Load, name: str) -> None:
     """
     if most is None:
         return
-    held, image = resident(), 4.0 * load.spec.channels * prod(load.spec.roi_size)
-    need = Need(image=image, network=load.network)
+    held, window = resident(), 4.0 * load.spec.channels * prod(load.spec.roi_size)
+    grid, exact = model_grid(scan, load.spec, load.device)
+    whole = load.image(scan, prod(grid.shape), exact)
+    need = Need(**whole, answers=window, network=load.network)
     if held + need.total > most:
         raise too_much(name, held, need, most)
 

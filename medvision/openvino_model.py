@@ -169,7 +169,7 @@ class OpenVinoModel:
         }
         try:
             self.compiled = core().compile_model(model, "CPU", options)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeError) as error:  # its words may be bytes of the file
             raise SpecError(f"OpenVINO cannot read {model}: {lines_of(error)[-1]}") from None
         hint = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.precision = {value: key for key, value in HINTS.items()}.get(hint, hint)

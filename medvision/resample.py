@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from medvision.errors import GeometryError, SpecError
 from medvision.geometry import Voxels, check_affine, spacing_of
+from medvision.room import check_grid
 from medvision.volume import Volume, same_grid
 
 SLAB = 1 << 22  # voxels sampled at once, to bound the memory of what lies inside
@@ -55,6 +56,8 @@ def resample_to(
         When the order, the shape or the fill value does not fit.
     GeometryError
         When the affine is not usable.
+    MemoryNeeded
+        When there is no room for the grid.
     """
     grid = check_affine(affine)
     size = tuple(int(n) for n in shape)
@@ -64,6 +67,7 @@ def resample_to(
             f"{order} and {list(shape)}."
         )
     kind = volume.array.dtype if order == 0 else np.dtype(np.float32)
+    check_grid(size, spacing_of(grid), len(volume.array) * kind.itemsize)
     outside = _fill_value(volume.array, kind, fill)
     placed = Volume(np.broadcast_to(outside, (len(volume.array), *size)), grid, volume.info)
     if same_grid(volume, placed, tolerance_mm=1e-6):
@@ -136,10 +140,12 @@ def straightened(volume: Volume) -> Volume:
     ends = np.array(list(product(*[(0, n - 1) for n in volume.shape])))  # voxel centers, (8, 3)
     where = ends @ (np.linalg.inv(straight) @ axes).T  # in new steps from the first voxel
     low = np.floor(where.min(axis=0) + 1e-6)
-    shape = (np.ceil(where.max(axis=0) - 1e-6) - low + 1).astype(int).tolist()
+    wanted = np.ceil(where.max(axis=0) - 1e-6) - low + 1
     affine = np.eye(4)
     affine[:3, :3] = straight
     affine[:3, 3] = volume.affine[:3, 3] + straight @ low
+    check_grid(wanted, spacing_of(affine), len(volume.array))
+    shape = wanted.astype(int).tolist()
     made = resample_to(volume, affine, shape, order=0 if volume.info.labels else 1)
     degrees = math.degrees(math.asin(min(1.0, worst)))
     note = f"The voxel axes leaned by {degrees:.1f}°; resampled onto right angles."

@@ -107,11 +107,14 @@ def nearest(old: int, new: int, ends: Ends, zoom: float) -> NDArray[np.int64] | 
 
 
 def gaussian_blur(image: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Blur (C, I, J, K) by a Gaussian of `sigmas` voxels along I, J, K, borders repeated."""
+    """Blur (C, I, J, K) by a Gaussian of `sigmas` voxels along I, J, K, borders repeated.
+
+    It reaches four times the image's side at most: beyond, all is border.
+    """
     for axis, sigma in enumerate(sigmas):
         if sigma <= 0 or image.shape[1 + axis] == 1:
             continue
-        reach = max(1, round(3 * sigma))
+        reach = max(1, round(min(3 * sigma, 4 * image.shape[1 + axis])))
         weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
         shape, pad = [1, 1, 1, 1, 1], [0] * 6
         shape[2 + axis] = len(weights)

@@ -32,12 +32,13 @@ from medvision.geometry import (
 from medvision.inference_spec import Sampling, thick_axis
 from medvision.intensity import box_of, filled_mask, scale_intensity
 from medvision.resize import gaussian_blur, resize
+from medvision.room import available, check_grid
 from medvision.spec import InputSpec, ModelSpec
 from medvision.volume import Volume, same_grid
 
 SPACING_TOLERANCE = 0.02  # relative; closer than this a grid is taken as it is
 SAME = 1e-3  # relative; closer than this, of models that say how they sample
-SLAB = 32  # planes resampled at once, to bound the memory of coordinates
+SLAB = 1 << 19  # voxels resampled at once, to bound the memory of coordinates
 MIN_SIGMA = 0.2  # voxels; a narrower Gaussian changes nothing
 PROBES = 48  # voxels a side that overlap is measured at
 ENOUGH = 0.5  # share of the reference that an input must cover to pass in silence
@@ -119,7 +120,7 @@ def preprocess(
             seen, mask = reference.cropped(region), mask[region]
         turned = seen.with_array(mask).reoriented(spec.orientation)
         filled = torch.from_numpy(np.ascontiguousarray(turned.array[0]))
-    grid, exact = model_grid(seen, spec)
+    grid, exact = model_grid(seen, spec, device)
     tensor, channel = torch.empty((spec.channels, *grid.shape), device=device), 0
     for one in spec.inputs:
         volume = volumes[one.name]
@@ -210,11 +211,11 @@ def check_shape(volume: Volume, one: InputSpec, spec: ModelSpec) -> None:
     found = volume.array.shape[0]
     if found != one.channels:
         takes = "one channel" if one.channels == 1 else "a color picture (RGB)"
-        raise SpecError(
-            f"The model takes {takes}; this image has {found} channel(s) "
-            f"({volume.info.channels or 'unnamed'}). "
-            "Write what is meant to a file of its own: save_nifti."
-        )
+        held = f"{found} channel(s) ({volume.info.channels or 'unnamed'})"
+        how = " Which one is meant is not guessed, and no command takes it out. In Python: scan = "
+        how += "read_volume(PATH); save_nifti(scan.with_array(scan.array[:1]), 'one.nii.gz')."
+        how = how if found > 1 else ""
+        raise SpecError(f"The model takes {takes}; this image has {held}.{how}")
     slices = volume.reoriented(spec.orientation).shape[2]
     if spec.task == "classification" and spec.dims == 2 and slices > 1:
         raise SpecError(
@@ -271,16 +272,29 @@ def block_around(volume: Volume, grid: Grid) -> Volume:
     return volume.cropped([slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)])
 
 
-def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
+def room_on(device: torch.device | str) -> float:
+    """Return the bytes that a device has left."""
+    if torch.device(device).type != "cuda":
+        return available()
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return float(torch.cuda.mem_get_info(device)[0] + held)
+
+
+def model_grid(
+    volume: Volume, spec: ModelSpec, device: torch.device | str = "cpu"
+) -> tuple[Grid, bool]:
     """Return the model's grid for a scan, and whether it needs no interpolation.
 
     A scan tilted by more than `spec.max_obliquity` gets a grid along the world's axes that holds
     it whole; any other keeps its own axes, resized to the model's spacing, with the ends that
     `spec.sampling` names in place. A model without a spacing gets a grid of `spec.roi_size` around
-    the scan's center.
+    the scan's center. One that the `device` has no room for is `MemoryNeeded`.
     """
+    voxel, left = 4.0 * spec.channels, room_on(device)  # float32
     if spec.spacing is None:
-        return fitted_grid(volume.reoriented(spec.orientation), spec)
+        grid, exact = fitted_grid(volume.reoriented(spec.orientation), spec)
+        check_grid(grid.shape, spacing_of(grid.affine), voxel, left)
+        return grid, exact
     upright = volume.reoriented(spec.orientation)
     spacing = np.asarray(wanted_spacing(spec.spacing, upright.spacing))
     if obliquity_degrees(volume.affine) > spec.max_obliquity:
@@ -290,14 +304,19 @@ def model_grid(volume: Volume, spec: ModelSpec) -> tuple[Grid, bool]:
         order, flips = reorientation(np.eye(4), spec.orientation)
         ras_spacing = np.empty(3)
         ras_spacing[list(order)] = spacing
-        count = np.maximum(np.ceil((high - low) / ras_spacing - 1e-3), 1).astype(int)
+        with np.errstate(over="ignore"):
+            wanted = np.maximum(np.ceil((high - low) / ras_spacing - 1e-3), 1)
+        check_grid(wanted, ras_spacing, voxel, left)
+        count = wanted.astype(int)
         ras = np.diag([*ras_spacing, 1.0])
         ras[:3, 3] = (low + high) / 2 - ras_spacing * (count - 1) / 2
         i, j, k = (int(count[o]) for o in order)
         affine = check_affine(reoriented_affine(ras, count.tolist(), order, flips))
         return Grid((i, j, k), affine), False
-    ratio = np.asarray(upright.spacing) / spacing
     how = spec.sampling
+    with np.errstate(over="ignore"):
+        ratio = np.asarray(upright.spacing) / spacing
+        check_grid(np.maximum(upright.shape * ratio, 1), spacing, voxel, left)
     if how.ends == "centers":
         i, j, k = (round((n - 1) * float(r) + 1) for n, r in zip(upright.shape, ratio, strict=True))
         exact = np.abs(ratio - 1).max() <= SAME
@@ -362,18 +381,18 @@ def resample(image: Tensor, affine: Affine, grid: Grid, order: int = 1) -> Tenso
     step = torch.from_numpy(np.linalg.inv(affine) @ grid.affine)  # new index → old index
     sizes = torch.tensor(image.shape[1:], dtype=torch.float64)
     # grid_sample counts from -1 to 1 over a side, edges included
-    step = torch.cat(
-        [(2 * step[:3, :3]) / sizes[:, None], ((2 * step[:3, 3] + 1) / sizes - 1)[:, None]], dim=1
-    )  # (3, 4)
+    first = (2 * step[:3, 3] + 1) / sizes - 1
+    step = torch.cat([(2 * step[:3, :3]) / sizes[:, None], first[:, None]], dim=1)  # (3, 4)
     i, j, k = grid.shape
-    slabs = []
-    for start in range(0, i, SLAB):
-        axes = [torch.arange(start, min(start + SLAB, i)), torch.arange(j), torch.arange(k)]
-        index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).double()
-        where = (index @ step[:, :3].T + step[:, 3]).flip(-1)  # (i, j, k, 3) in x, y, z order
-        at = where[None].to(image.device, image.dtype)
+    slabs, rows = [], max(1, SLAB // k)
+    for start in range(0, i * j, rows):
+        row = torch.arange(start, min(start + rows, i * j))[:, None]  # along K
+        axes = [one.expand(len(row), k) for one in (row // j, row % j, torch.arange(k))]
+        index = torch.stack(axes, dim=-1).double()
+        where = (index @ step[:, :3].T + step[:, 3]).flip(-1)  # (rows, k, 3) in x, y, z order
+        at = where[None, :, None].to(image.device, image.dtype)
         slabs.append(sample_at(image[None], at, "bilinear" if order else "nearest")[0])
-    return torch.cat(slabs, dim=1)
+    return torch.cat(slabs, dim=1).reshape(-1, i, j, k)
 
 
 def sample_at(images: Tensor, where: Tensor, mode: str = "bilinear") -> Tensor:

@@ -3,13 +3,21 @@
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 
 from medvision.ablate import read_answers
 from medvision.checkpoint import load_model, load_spec, save_model
 from medvision.dataset import Case
-from medvision.errors import CasesError, DecodeError, MemoryNeeded, SeriesError, SpecError
+from medvision.errors import (
+    CasesError,
+    DecodeError,
+    MemoryNeeded,
+    SeriesError,
+    SpecError,
+    TrainingError,
+)
 from medvision.from_json import parse_json
 from medvision.memory import Load, check_window
 from medvision.models import build_model
@@ -20,6 +28,8 @@ from medvision.replay import replay
 from medvision.run_card import read_run_card
 from medvision.scores import read_scores
 from medvision.spec import ModelSpec
+from medvision.train_state import read_state
+from medvision.volume import Volume
 from medvision.zoo import find_model
 
 DEEP = "[" * 100_000
@@ -85,10 +95,11 @@ def test_a_network_larger_than_its_weights_is_not_built(tmp_path):
 
 def test_a_classification_that_needs_more_memory_is_refused_with_the_figure():
     load = Load(CLASSES, [build_model(CLASSES)], torch.device("cpu"))
-    check_window(None, load, "scan")
-    check_window(1e15, load, "scan")
+    scan = Volume(np.zeros((1, 8, 8, 8), np.int16), np.eye(4))
+    check_window(None, load, scan, "scan")
+    check_window(1e15, load, scan, "scan")
     with pytest.raises(MemoryNeeded, match=r"scan needs .* GB .* and 0.0 are allowed"):
-        check_window(1.0, load, "scan")
+        check_window(1.0, load, scan, "scan")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +139,17 @@ def test_results_are_read_whatever_their_run_card_says(tmp_path, cases):
 def test_a_name_that_no_folder_can_have_is_no_model():
     with pytest.raises(SpecError, match="neither a bundled name"):
         find_model("9" * 5000)
+
+
+@pytest.mark.parametrize(
+    "held", [b"", b"PK", b"\x80\x02X\x05\0\0\0a\xe8abc.", b"\x80\x02X\0\0\0\0"]
+)
+def test_what_a_training_left_is_refused_where_it_is_none(tmp_path, held):
+    path = tmp_path / "state.pt"
+    path.write_bytes(held)
+    with pytest.raises(TrainingError, match="cannot be read"):
+        read_state(path, torch.device("cpu"))
+    for found in ([1], {"settings": ""}):
+        torch.save(found, path)
+        with pytest.raises(TrainingError, match="no state of a training"):
+            read_state(path, torch.device("cpu"))

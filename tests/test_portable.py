@@ -18,9 +18,11 @@ from medvision.checkpoint import load_model, model_hash, save_ensemble, save_mod
 from medvision.cli import app
 from medvision.errors import OutputError, SpecError
 from medvision.execution import Execution
+from medvision.files import sha256
 from medvision.inference_spec import Sliding
 from medvision.intensity_spec import Intensity
 from medvision.models import build_model
+from medvision.openvino_model import OpenVinoModel
 from medvision.portable import PARITY, check_export, export_model, thinned
 from medvision.portable_text import readme
 from medvision.predictor import load_predictor
@@ -54,6 +56,14 @@ def small_spec(**more):
 def write_small(folder, spec, seed=0):
     torch.manual_seed(seed)
     return save_model(folder, spec, build_model(spec).state_dict(), "# toy\n")
+
+
+def say_hashes(folder):
+    """Let portable.json say that the members are what they are now."""
+    path = folder / "portable.json"
+    about = json.loads(path.read_text())
+    about["sha256"] = {name: sha256(folder / name) for name in about["sha256"]}
+    path.write_text(json.dumps(about))
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +177,9 @@ def test_a_tampered_file_fails_and_says_by_how_much(tmp_path):
     weights = np.fromfile(out / "member-1.bin", np.float32)
     real = np.abs(weights) > 1e-3  # others are whole numbers: shapes
     np.where(real, weights * np.float32(1.1), weights).tofile(out / "member-1.bin")
+    with pytest.raises(SpecError, match=r"member-1\.bin is damaged or not what was exported"):
+        check_export(out)
+    say_hashes(out)
     parity = check_export(out)
     assert not parity.passed
     assert max(parity.errors) > 1e-3
@@ -187,6 +200,7 @@ def test_a_folder_that_is_not_whole_is_refused_in_words(tmp_path):
     with pytest.raises(SpecError, match="Unknown format 'tflite'"):
         export_model(tmp_path / "m", tmp_path / "y", "tflite")
     (out / "member-1.xml").write_text("<net")
+    say_hashes(out)
     with pytest.raises(SpecError, match="OpenVINO cannot read"):
         check_export(out)
     (out / "member-1.xml").unlink()
@@ -197,9 +211,20 @@ def test_a_folder_that_is_not_whole_is_refused_in_words(tmp_path):
     (out / PARITY).write_bytes(b"nothing")
     with pytest.raises(SpecError, match="is damaged or not whole"):
         check_export(out)
-    (out / "portable.json").write_text('{"files": ["../a.xml"], "divisor": [1]}')
+    for files in ('["../a.xml"]', '["a.xml", "a.xml"]', "[]", "[3]"):
+        text = f'{{"files": {files}, "divisor": [1], "sha256": {{}}}}'
+        (out / "portable.json").write_text(text)
+        with pytest.raises(SpecError, match="files are different names"):
+            check_export(out)
+    (out / "portable.json").write_text('{"files": ["a.xml"], "divisor": [1]}')
     with pytest.raises(SpecError, match="cannot be read"):
-        check_export(out)
+        load_model(out)
+    text = text.replace("[3]", f'["{"9" * 5000}"]')
+    (out / "portable.json").write_text(text)
+    for read in (check_export, model_hash):
+        (out / PARITY).unlink(missing_ok=True)
+        with pytest.raises(SpecError, match="is missing"):
+            read(out)
 
 
 def test_what_fails_its_test_is_not_left_behind(tmp_path, monkeypatch):
@@ -301,3 +326,18 @@ def test_the_readme_says_how_values_are_scaled():
     for words, rule in rules.items():
         spec = small_spec(inputs=(InputSpec(intensity=rule),))
         assert words in readme(spec, ["member-1.onnx"], "onnx")
+
+
+def test_a_file_that_openvino_cannot_read_is_refused_in_whatever_words_it_says(monkeypatch):
+    class Core:
+        def __init__(self, error):
+            self.error = error
+
+        def compile_model(self, *args):
+            raise self.error
+
+    errors = (RuntimeError("a\nb"), RuntimeError(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"))
+    for error in errors:  # of a damaged ONNX file its words are no text
+        monkeypatch.setattr("medvision.openvino_model.core", lambda error=error: Core(error))
+        with pytest.raises(SpecError, match=r"OpenVINO cannot read member-1\.onnx: "):
+            OpenVinoModel("member-1.onnx")

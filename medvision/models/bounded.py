@@ -17,7 +17,7 @@ from medvision.errors import SpecError
 
 MORE = 2  # times as many: what a network works out for itself while it is built
 ROOM = 1 << 22  # numbers on top, 16 MB in single precision
-MOST_LAYERS = 200_000  # tensors
+SOME = 10_000  # tensors on top of twice as many, likewise: small ones take time, too
 OF_SIZES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
 
@@ -37,7 +37,8 @@ class BoundedBuild(TorchFunctionMode):
 
     def __init__(self, states: Iterable[Mapping[str, Tensor]]) -> None:
         super().__init__()
-        self.held = sum(value.numel() for state in states for value in state.values())
+        sizes = [value.numel() for state in states for value in state.values()]
+        self.held, self.most = sum(sizes), MORE * len(sizes) + SOME
         self.left = MORE * self.held + ROOM
         self.made = 0
 
@@ -54,7 +55,7 @@ class BoundedBuild(TorchFunctionMode):
             sides = sizes[0] if isinstance(sizes[0], Sequence) else sizes
             self.left -= prod(side for side in sides if isinstance(side, int))
             self.made += 1
-        if self.left < 0 or self.made > MOST_LAYERS:
+        if self.left < 0 or self.made > self.most:
             raise SpecError(
                 f"The network that the spec describes is larger than its weights: {self.held} "
                 "numbers are there."

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from medvision.errors import SpecError
 from medvision.openvino_model import OpenVinoModel
 
 
@@ -23,8 +22,6 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, path: Path, divisor: tuple[int, ...]) -> None:
         super().__init__()
-        if not path.is_file():
-            raise SpecError(f"{path.parent} is no whole exported model: {path.name} is missing.")
         self.model, self.divisor = OpenVinoModel(path), divisor
 
     def forward(self, windows: Tensor) -> Tensor:
