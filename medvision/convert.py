@@ -16,7 +16,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 
 from medvision import __version__
-from medvision.errors import MedvisionError, OutputError, SeriesError
+from medvision.errors import DecodeError, MedvisionError, OutputError, SeriesError
 from medvision.files import write_text
 from medvision.geometry import spacing_of
 from medvision.io import find_studies
@@ -91,7 +91,7 @@ def convert_studies(
     for ref in find_studies(inputs, skip=[out], show=show):
         try:
             todo += [(ref, one) for one in wanted_of(ref, series)]
-        except SeriesError as error:
+        except (SeriesError, DecodeError) as error:
             rows.append(Converted(ref.case_id, series or "", (), str(error)))
     names = target_names(todo)
     there = [name for name in names if (out / f"{name}.nii.gz").exists()]
@@ -154,18 +154,27 @@ def convert_series(
 
 
 def write_converted(volume: Volume, sidecar: dict[str, Any], stem: Path) -> tuple[Path, ...]:
-    """Write the side-cars, then the image: where there is an image, it is complete."""
+    """Write the side-cars, then the image: where there is an image, it is complete.
+
+    Without it there are no side-cars either.
+    """
     for suffix in ("bval", "bvec"):  # those of an earlier run would speak for this image
         stem.with_name(f"{stem.name}.{suffix}").unlink(missing_ok=True)
-    files = [write_text(stem.with_name(f"{stem.name}.json"), json.dumps(sidecar, indent=2) + "\n")]
+    told = {"json": json.dumps(sidecar, indent=2)}
     if volume.info.b_values:
-        bval = " ".join(f"{b:g}" for b in volume.info.b_values)
-        files.append(write_text(stem.with_name(f"{stem.name}.bval"), bval + "\n"))
+        told["bval"] = " ".join(f"{b:g}" for b in volume.info.b_values)
         if volume.info.b_vectors:
             rows = fsl_vectors(volume)
-            text = "\n".join(" ".join(f"{v:.6g}" for v in row) for row in rows)
-            files.append(write_text(stem.with_name(f"{stem.name}.bvec"), text + "\n"))
-    image = save_nifti(volume, stem.with_name(f"{stem.name}.nii.gz"))
+            told["bvec"] = "\n".join(" ".join(f"{v:.6g}" for v in row) for row in rows)
+    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in told]
+    try:
+        for file, text in zip(files, told.values(), strict=True):
+            write_text(file, text + "\n")
+        image = save_nifti(volume, stem.with_name(f"{stem.name}.nii.gz"))
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
     return (image, *files)
 
 

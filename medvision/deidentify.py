@@ -29,7 +29,13 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 
 from medvision.convert import Converted
-from medvision.errors import MedvisionError, OutputError, SeriesError, require_extra
+from medvision.errors import (
+    DecodeError,
+    MedvisionError,
+    OutputError,
+    SeriesError,
+    require_extra,
+)
 from medvision.files import atomic_path
 from medvision.hidden_bytes import clean_pixel_bytes
 from medvision.io import find_studies
@@ -57,6 +63,7 @@ from medvision.study import SeriesRef, StudyRef
 
 EARLIEST = 1850  # year; earlier dates are none
 PRIVATE_B_VALUES = (0x0019100C, 0x00431039, 0x20011003, 0x00651009)
+NOT_OF_IMAGES = (0x0000, 0x0002)  # groups of a network's messages, and of file meta information
 FIRST_PIXEL_TAG = 0x7FE00000
 KEPT = KEPT_TEXT | REPLACED_TEXT | KEPT_BYTES
 
@@ -160,10 +167,14 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
     Raises
     ------
     OutputError
-        When something that identified the patient would remain; then nothing is written.
+        When something that identified the patient would remain, or the data set cannot be
+        written; then nothing is.
+    DecodeError
+        When an element cannot be read: nobody knows what it holds.
     """
     with quiet_pydicom():
-        if "MOSAIC" in data.get("ImageType", ()):
+        decode(data)
+        if "MOSAIC" in str(data.get("ImageType", "")):
             raise OutputError(
                 f"{data.filename} is a Siemens mosaic: without its private elements nothing says "
                 "where its tiles lie. Convert it to NIfTI instead."
@@ -172,6 +183,8 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
         before = identities_of(data)
         beside = clean_pixel_bytes(data)
         data.preamble, data.file_meta = b"\0" * 128, meta_of(data)  # they may hold anything
+        for tag in [one.tag for one in data if one.tag.group in NOT_OF_IMAGES]:
+            del data[tag]
         strip(data)
         anonymizer.anonymize(data)
         burned = data.get("BurnedInAnnotation", "") == "YES"
@@ -180,7 +193,7 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
         data.DeidentificationMethod = "DICOM PS3.15 E Basic Profile, medvision"
         data.DeidentificationMethodCodeSequence = Items([coded(*code) for code in METHOD_CODES])
         with atomic_path(target) as part:
-            data.save_as(part, enforce_file_format=True)
+            save(data, part)
             check_clean(dcmread(part, stop_before_pixels=True), part, target, before)
     notes = [beside] if beside else []
     if private_diffusion:
@@ -190,6 +203,30 @@ def clean_file(data: Dataset, target: Path, anonymizer: Any) -> list[str]:
     elif data.get("Modality") in BURNED_IN and data.get("BurnedInAnnotation") != "NO":
         notes.append(f"{data.Modality} images often have names in the pixels, which stay.")
     return notes
+
+
+def decode(data: Dataset) -> None:
+    """Read every element, at every depth; a `DecodeError` where one cannot be."""
+    try:
+        for _ in data.iterall():
+            pass
+    except Exception as error:  # pydicom's, of many kinds; its words may hold a name
+        raise DecodeError(
+            f"{data.filename} was not written: an element is damaged ({type(error).__name__})."
+        ) from None
+
+
+def save(data: Dataset, path: Path) -> None:
+    """Write a data set; an `OutputError` where an element has a value that none can have."""
+    try:
+        data.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise OutputError(
+            f"{data.filename} was not written: an element has no value of its kind "
+            f"({type(error).__name__})."
+        ) from None
 
 
 def meta_of(data: Dataset) -> FileMetaDataset:

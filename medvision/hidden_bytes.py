@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
-from medvision.errors import OutputError
+from medvision.errors import DecodeError, OutputError
 
 HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 RLE = "1.2.840.10008.1.2.5"
@@ -23,6 +23,8 @@ JPEG_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]", re.DOTALL)  # none stands
 JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 JP2_TEXT = (b"xml ", b"uuid", b"uinf", b"jp2i")
 Blanker: TypeAlias = Callable[[bytearray], None]
+
+ITEM, END_OF_ITEMS = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"  # tags, PS3.5 A.4
 
 
 def clean_pixel_bytes(data: Dataset) -> str:
@@ -42,13 +44,17 @@ def clean_pixel_bytes(data: Dataset) -> str:
     ------
     OutputError
         When an overlay lies in the bits of compressed pixels.
+    DecodeError
+        When nothing tells what is a pixel.
     """
     syntax = UID(str(data.file_meta.TransferSyntaxUID))
+    if syntax.is_private or not syntax.is_transfer_syntax:
+        raise DecodeError("Its transfer syntax is none of DICOM's.")
     inside = overlay_in_pixels(data)
     if not syntax.is_encapsulated:
         for keyword, bits in NATIVE.items():
             if keyword in data:
-                cut_to_size(data, keyword, bits or int(data.get("BitsAllocated") or 8))
+                cut_to_size(data, keyword, bits or count_of(data, "BitsAllocated", 8))
         if inside and "PixelData" in data:
             clear_unused_bits(data, "<" if syntax.is_little_endian else ">")
         return ""
@@ -58,8 +64,9 @@ def clean_pixel_bytes(data: Dataset) -> str:
             "decompress the file first."
         )
     blank = blanker_of(syntax)
-    if blank is not None and "PixelData" in data:
-        data["PixelData"].value = blanked(bytes(data.PixelData), blank)
+    if "PixelData" in data:
+        items = whole_items(pixel_bytes(data, "PixelData"))
+        data["PixelData"].value = items if blank is None else blanked(items, blank)
     known = blank is not None or syntax == RLE
     return "" if known else "Its video may hold text beside its pictures, which stays."
 
@@ -81,24 +88,48 @@ def overlay_in_pixels(data: Dataset) -> bool:
     return False
 
 
+def count_of(data: Dataset, keyword: str, usual: int) -> int:
+    """Return a whole number of a header, `usual` where it has none; another is a `DecodeError`."""
+    try:
+        found = int(data.get(keyword) or usual)
+    except (TypeError, ValueError, OverflowError):
+        found = -1
+    if found < 0:
+        raise DecodeError(f"Its {keyword} is no whole number from 0.")
+    return found
+
+
+def pixel_bytes(data: Dataset, keyword: str) -> bytes:
+    """Return the bytes of an element; other values are a `DecodeError`."""
+    found = data[keyword].value or b""
+    if not isinstance(found, bytes):
+        raise DecodeError(f"Its {keyword} is no pixel data.")
+    return found
+
+
 def cut_to_size(data: Dataset, keyword: str, bits: int) -> None:
     """Drop what follows the last pixel."""
-    pixels = int(data.get("Rows") or 0) * int(data.get("Columns") or 0)
-    values = pixels * int(data.get("SamplesPerPixel") or 1) * int(data.get("NumberOfFrames") or 1)
+    values = count_of(data, "Rows", 0) * count_of(data, "Columns", 0)
+    values *= count_of(data, "SamplesPerPixel", 1) * count_of(data, "NumberOfFrames", 1)
     if "422" in str(data.get("PhotometricInterpretation", "")):
         values = values * 2 // 3
-    size, found = -(-values * bits // 8), data[keyword].value
+    size, found = -(-values * bits // 8), pixel_bytes(data, keyword)
     if values and len(found) > size:
         data[keyword].value = found[:size] + b"\0" * (size % 2)
 
 
 def clear_unused_bits(data: Dataset, order: str) -> None:
     """Clear the bits above and below those that pixels are stored in."""
-    allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
+    allocated, stored, high = (
+        count_of(data, keyword, 0) for keyword in ("BitsAllocated", "BitsStored", "HighBit")
+    )
     if allocated not in (8, 16, 32):
         raise OutputError(f"An overlay lies in pixels of {allocated} bits: it cannot be taken out.")
-    mask = ((1 << stored) - 1) << (int(data.HighBit) + 1 - stored)
-    whole = np.frombuffer(data.PixelData, dtype=f"{order}u{allocated // 8}")
+    value = pixel_bytes(data, "PixelData")
+    if not 0 < stored <= high + 1 <= allocated or len(value) % (allocated // 8):
+        raise DecodeError(f"Pixels of {stored} bits up to bit {high} do not fit its pixel data.")
+    mask = ((1 << stored) - 1) << (high + 1 - stored)
+    whole = np.frombuffer(value, dtype=f"{order}u{allocated // 8}")
     data["PixelData"].value = (whole & whole.dtype.type(mask)).tobytes()
 
 
@@ -128,10 +159,31 @@ def blanked(value: bytes, blank: Blanker) -> bytes:
 def fragments_of(value: bytes) -> Iterator[slice]:
     """Yield where the items of encapsulated pixel data lie (PS3.5 A.4)."""
     at = 0
-    while value[at : at + 4] == b"\xfe\xff\x00\xe0":
+    while value[at : at + 4] == ITEM:
         size = int.from_bytes(value[at + 4 : at + 8], "little")
         yield slice(at + 8, min(at + 8 + size, len(value)))
         at += 8 + size
+
+
+def whole_items(value: bytes) -> bytes:
+    """Return encapsulated pixel data without what follows its last item.
+
+    Raises
+    ------
+    DecodeError
+        When that item is cut short, or others follow that do not begin where it ends.
+    """
+    end = 0
+    for place in fragments_of(value):
+        if (
+            int.from_bytes(value[place.start - 4 : place.start], "little")
+            > place.stop - place.start
+        ):
+            raise DecodeError("Its PixelData is cut short.")
+        end = place.stop
+    if ITEM in value[end:].partition(END_OF_ITEMS)[0]:
+        raise DecodeError("Its PixelData has bytes between its fragments.")
+    return value[:end]
 
 
 def blank_jpeg(stream: bytearray) -> None:

@@ -134,3 +134,14 @@ def test_the_command_tells_what_failed(tmp_path):
     assert result.exit_code == 1
     assert "1 series done, 1 failed" in result.output
     assert (tmp_path / "out" / "a_1.nii.gz").is_file()
+
+
+def test_an_image_that_cannot_be_written_leaves_no_sidecar(tmp_path, monkeypatch):
+    def full(volume, path):
+        raise OSError(28, "No space left on device")
+
+    write_series(tmp_path / "in", SCAN, modality="MR", change=tagged)
+    monkeypatch.setattr("medvision.convert.save_nifti", full)
+    [row] = convert_studies([tmp_path / "in"], tmp_path / "out")
+    assert "cannot be written: No space left on device" in row.problem
+    assert not list((tmp_path / "out").iterdir())

@@ -14,7 +14,7 @@ from fuzzing.run import fuzz
 
 SEED = os.environ.get("MEDVISION_FUZZ_SEED", "10")
 COUNT = int(os.environ.get("MEDVISION_FUZZ_COUNT", "2000"))
-PARTS = {"reading": 0.75, "models": 0.25}
+PARTS = {"reading": 0.6, "writing": 0.15, "models": 0.25}
 SLOW = {**PARTS, "bundles": 0.1}  # writing one takes all of MONAI
 MORE = 5  # seeds of the slow test
 pytestmark = pytest.mark.skipif(

@@ -15,8 +15,15 @@ from pydicom.uid import (
 )
 
 from medvision.deidentify import deidentify_studies
-from medvision.errors import OutputError
-from medvision.hidden_bytes import blank_jpeg, blank_jpeg2000, clean_pixel_bytes
+from medvision.errors import DecodeError, OutputError
+from medvision.hidden_bytes import (
+    END_OF_ITEMS,
+    ITEM,
+    blank_jpeg,
+    blank_jpeg2000,
+    clean_pixel_bytes,
+    whole_items,
+)
 from medvision.io import read_volume
 from medvision.volume import Volume
 
@@ -146,3 +153,18 @@ def test_what_cannot_be_taken_out_is_said():
     with pytest.raises(OutputError, match="unused bits of compressed pixels"):
         clean_pixel_bytes(data)
     assert "stays" in clean_pixel_bytes(coded_set(MPEG4HP41, b"\0" * 64))
+
+
+def item(content):
+    return ITEM + len(content).to_bytes(4, "little") + content
+
+
+def test_bytes_between_fragments_are_refused_and_those_behind_the_last_go():
+    whole = item(b"") + item(b"12345678") + item(b"abcd")
+    assert whole_items(whole) == whole
+    assert whole_items(whole + END_OF_ITEMS + b"\0\0\0\0NAME") == whole
+    assert whole_items(whole + b"NAME") == whole
+    with pytest.raises(DecodeError, match="between its fragments"):
+        whole_items(item(b"") + item(b"12345678") + b"NAME" + item(b"abcd"))
+    with pytest.raises(DecodeError, match="cut short"):
+        whole_items(whole[:-2])

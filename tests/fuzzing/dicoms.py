@@ -23,7 +23,9 @@ from medvision.geometry import flip_ras_lps, to_world
 from medvision.io import read_volume
 from medvision.io.dicom.elements import TAGS
 from medvision.io.dicom.wanted import PRIVATE_VRS
+from medvision.outputs.sc import save_sc
 from medvision.outputs.seg import save_labelmap, save_seg
+from medvision.outputs.sr import save_sr
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
 from medvision.prediction import Prediction
 from medvision.study import Study
@@ -108,7 +110,7 @@ def make_pet(data, k):
 
 
 def drawn(folder):
-    """Return scans with labels: binary, as a map, and as contours."""
+    """Return scans with labels, binary, as a map and as contours, and with SR and picture."""
     with same_uids():
         write_series(folder / "scan", ball(), change=in_frame)
     scan = read_volume(folder / "scan")
@@ -119,14 +121,15 @@ def drawn(folder):
     study = Study("ball", {"image": scan})
     tree = read_tree(folder / "scan")
     labels = []
-    for name, save in (("seg", save_seg), ("map", save_labelmap)):
+    made = {"seg": save_seg, "map": save_labelmap, "sr": save_sr, "sc": save_sc}
+    for name, save in made.items():
         path = save(found, study, folder / f"{name}.dcm")
-        labels.append({**tree, "labels.dcm": path.read_bytes()})
+        labels.append({**tree, f"{name}.dcm": path.read_bytes()})
     contours = written_anew(contours_on(scan))
     return [
         *labels,
         {**tree, "labels.dcm": contours},
-        *({"labels.dcm": one["labels.dcm"]} for one in labels),
+        *({f"{name}.dcm": one[f"{name}.dcm"]} for name, one in zip(made, labels, strict=True)),
     ]
 
 

@@ -162,12 +162,13 @@ def spoiled(rng, name, data, other=b""):
     """Return a file's bytes changed in a way that fits its name."""
     ends = {
         (".nii", ".nii.gz", ".mgz", ".hdr"): spoiled_nifti,
-        (".nrrd", ".nhdr", ".mha", ".mhd", ".bval", ".bvec", ".txt", ".md"): spoiled_text,
+        (".nrrd", ".nhdr", ".mha", ".mhd", ".bval", ".bvec", ".txt", ".md",
+         ".xml", ".box", ".log"): spoiled_text,
         (".json",): spoiled_json,
         (".csv", ".tsv"): spoiled_table,
         (".zip",): spoiled_zip,
         (".img", ".raw", ".png", ".jpg", ".tif", ".tiff", ".webp", ".bmp", ".pth", ".pt",
-         ".safetensors"): spoiled_bytes,
+         ".safetensors", ".bin", ".onnx"): spoiled_bytes,
     }  # fmt: skip
     way = next((way for known, way in ends.items() if name.lower().endswith(known)), spoiled_dicom)
     return way(rng, data, other)

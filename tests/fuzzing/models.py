@@ -1,5 +1,6 @@
 """What reads models, tables of cases and results: the suite that needs PyTorch."""
 
+import hashlib
 import json
 from functools import partial
 
@@ -15,13 +16,16 @@ from medvision.calibration_spec import Calibration
 from medvision.checkpoint import load_spec, save_model
 from medvision.dataset import is_multilabel, read_cases, task_of
 from medvision.exported import read_about
+from medvision.geometry import box_slices, parse_box
 from medvision.importers import find_importer, import_model
 from medvision.intensity_spec import Intensity
+from medvision.judged import judged_results
 from medvision.memory import resident
 from medvision.models import build_model
 from medvision.outputs.batch_page import batch_html
 from medvision.outputs.saved import card_of, find_saved, read_saved
 from medvision.plan_file import Plan, read_plan, write_plan
+from medvision.portable import check_export, export_model
 from medvision.predictor import load_predictor
 from medvision.replay import replay
 from medvision.run_card import read_run_card
@@ -30,9 +34,14 @@ from medvision.spec import InputSpec, ModelSpec
 from medvision.store import Store
 from medvision.study import Study
 from medvision.train_config import TrainConfig
+from medvision.train_log import keep_until
+from medvision.train_state import read_state as read_training
 from medvision.transfer import load_weights, read_state
 from medvision.zoo import BUNDLED, all_models
 
+ONNX = (  # an IR version, an opset, and a graph without a node
+    b"\x08\x08:\x1c\n\x06\n\x01x\x12\x01y\x12\x01gZ\t\n\x01x\x12\x04\n\x02\x08\x01b\x05\n\x01y\x12\0B\x02\x10\x12"
+)
 CONV, NORM = "torch.nn.modules.conv.Conv3d", "torch.nn.modules.instancenorm.InstanceNorm3d"
 SCAN = Study("ball", {"image": ball()})
 
@@ -79,9 +88,24 @@ def models(folder):
 def specs(folder):
     """Return the specs of the bundled models, and of an exported one, without weights."""
     found = [{"spec.json": (one / "spec.json").read_bytes()} for one in sorted(BUNDLED.glob("*/"))]
-    about = {"files": ["member_0.onnx"], "divisor": [2, 2, 2], "format": "onnx"}
+    about = {"files": ["member_0.onnx"], "divisor": [2, 2, 2], "sha256": {}, "format": "onnx"}
     weightless = {"portable.json": json.dumps(about).encode(), "member_0.onnx": b"\0" * 40}
     return [*(one for one in found if one), {**found[0], **weightless}]
+
+
+def exported(folder):
+    """Return an exported model, whose files are held against its own list of them."""
+    spec = small_spec()
+    made = save_model(folder / "made", spec, build_model(spec).state_dict(), "# masks\n")
+    export_model(made, folder / "out")
+    tree = read_tree(folder / "out")
+    about = json.loads(tree["portable.json"])
+    about |= {
+        "files": ["member-1.onnx"],
+        "sha256": {"member-1.onnx": hashlib.sha256(ONNX).hexdigest()},
+    }
+    onnx = {**tree, "portable.json": json.dumps(about).encode(), "member-1.onnx": ONNX}
+    return [tree, {name: data for name, data in onnx.items() if name[-3:] not in ("xml", "bin")}]
 
 
 def nnunets(folder):
@@ -171,7 +195,17 @@ def cases(folder):
         {"answers.csv": b"case_id,truth,no,yes,no_image_alone,yes_image_alone\n"
          b"a,yes,.2,.8,.1,.9\n"},
         {"plan.json": text},
+        {"a.box": b"-2.5:7.5,-1:7,0:9"},
+        {"log.log": b"step,what,value,seconds\n1,loss,0.50000,1.0\n9,loss,0.40000,3.5\n"},
     ]  # fmt: skip
+
+
+def trainings(folder):
+    """Return the state of a training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {"step": 3, "settings": "{}", "best": (0.5, 3, 0, 3), "network": {"a": torch.ones(3)}}
+    torch.save(held, folder / "state.pt")
+    return [read_tree(folder)]
 
 
 def results(folder):
@@ -218,6 +252,12 @@ def model(folder):
     predictor.predict(SCAN)
 
 
+def runs(folder):
+    """Test an exported model by the window that it brings, and ask it."""
+    each(partial(check_export, folder))
+    model(folder)
+
+
 def listed(folder):
     """List the models at and below a folder, and what an exported one says of itself."""
     each(partial(all_models, [folder]))
@@ -250,6 +290,22 @@ def table(folder):
             each(partial(read_answers, path, ("no", "yes"), []))
         elif path.suffix == ".json":
             each(partial(read_plan, path))
+        elif path.suffix == ".log":
+            keep_until(path, 5)
+        elif path.suffix == ".box":
+            each(partial(boxed, path))
+
+
+def boxed(path):
+    """Cut a box out of a scan, its words as somebody wrote them."""
+    scan = SCAN.volumes["image"]
+    box_slices(scan.affine, scan.shape, parse_box(path.read_text("utf-8", "replace")))
+
+
+def state(folder):
+    """Read what a training left."""
+    for path in files_in(folder):
+        each(partial(read_training, path, torch.device("cpu")))
 
 
 def saved(folder):
@@ -258,6 +314,7 @@ def saved(folder):
         result = read_saved(found)
         result.studies_of([])
         batch_html(result, card_of(found))
+        each(partial(judged_results, found))
         for row in result.rows:
             result.mask_of(row)
             result.uncertainty_of(row)
@@ -277,9 +334,11 @@ def store(folder):
 
 
 TARGETS = {
-    "spec": Target(specs, (spec, listed), 25),
-    "model": Target(models, (spec, model, weights), 20),
-    "nnunet": Target(nnunets, (foreign, weights), 25),
-    "cases": Target(cases, (table,), 15),
-    "results": Target(results, (saved, card, store), 15),
+    "spec": Target(specs, (spec, listed), 22),
+    "model": Target(models, (spec, model, weights), 18),
+    "exported": Target(exported, (spec, listed, runs), 10),
+    "nnunet": Target(nnunets, (foreign, weights), 20),
+    "cases": Target(cases, (table,), 14),
+    "training": Target(trainings, (state,), 2),
+    "results": Target(results, (saved, card, store), 14),
 }

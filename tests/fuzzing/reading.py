@@ -1,15 +1,25 @@
 """What reads scans, labels and reports: the suite that needs no PyTorch."""
 
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from fuzzing import dicoms, files
 from fuzzing.target import Target, each, files_in
 
-from medvision.io import find_studies, read_labels, read_report, read_study, read_volume
+from medvision.io import (
+    find_studies,
+    pair_reports,
+    read_labels,
+    read_report,
+    read_study,
+    read_volume,
+)
 from medvision.io.archive import check_upload
 from medvision.io.dicomdir import read_dicomdir
 from medvision.io.doctor import diagnose
+from medvision.io.listing import study_dates, write_csv, write_json
 from medvision.io.reports import report_table
 from medvision.tags import read_tags
 
@@ -61,6 +71,21 @@ def report(folder):
         each(partial(report_table, path))
 
 
+def info(folder):
+    """List what is there, with its dates, as `medvision info` does."""
+    refs = find_studies(folder, index=False)
+    with TemporaryDirectory() as out:
+        write_json(refs, Path(out) / "list.json", study_dates(refs))
+        write_csv(refs, Path(out) / "list.csv")
+
+
+def paired(folder):
+    """Give each study its report, and read both."""
+    refs, _ = pair_reports(find_studies(folder, index=False), files_in(folder))
+    for ref in refs:
+        each(partial(read_study, ref))
+
+
 def tags(folder):
     """Show the header of a DICOM file."""
     for path in files_in(folder)[:1]:
@@ -82,6 +107,19 @@ def archive(folder):
         each(partial(voxels, path))
 
 
+def told(folder):
+    """Return scans with reports beside them: of their name, in a table, and as an SR."""
+    scan = files.niftis()[0]
+    table = b'case_id,findings,impression\none,none,normal\nsr,"x, y",normal\n'
+    sr = next(tree for tree in dicoms.drawn(folder) if "sr.dcm" in tree)
+    return [
+        {**scan, "one.txt": files.reports()[0]["a.txt"]},
+        {**scan, "one_report.json": files.reports()[1]["b.json"]},
+        {**scan, "reports.csv": table},
+        sr,
+    ]
+
+
 def listed(folder):
     """Return folders with a DICOMDIR."""
     return [tree for tree in dicoms.real() if "DICOMDIR" in tree]
@@ -95,13 +133,14 @@ def zipped(folder):
 
 TARGETS = {
     "dicom": Target(lambda folder: dicoms.real(), (volume, studies, labels, report, tags), 26),
-    "series": Target(dicoms.series, (whole, uptake, studies), 12),
-    "labels": Target(dicoms.drawn, (labels, studies), 12),
+    "series": Target(dicoms.series, (whole, uptake, studies, info), 12),
+    "labels": Target(dicoms.drawn, (labels, studies, report), 12),
     "scanner": Target(dicoms.scanners, (volume, whole, studies), 3),
     "dicomdir": Target(listed, (listing, studies), 4),
-    "nifti": Target(lambda folder: files.niftis(), (volume, studies, labels), 20),
-    "itk": Target(lambda folder: files.itks(), (volume, studies), 12),
+    "nifti": Target(lambda folder: files.niftis(), (volume, studies, labels, info), 18),
+    "itk": Target(lambda folder: files.itks(), (volume, studies), 11),
     "picture": Target(lambda folder: files.pictures(), (volume, studies), 6),
     "report": Target(lambda folder: files.reports(), (report,), 3),
+    "told": Target(told, (paired, report), 3),
     "zip": Target(zipped, (archive, studies), 7),
 }
