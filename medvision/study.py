@@ -7,7 +7,7 @@ holds a patient's name, number or birth date.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from medvision.errors import SeriesError
 from medvision.volume import Volume
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """Named volumes of one patient visit.
 
@@ -27,15 +27,24 @@ class Study:
         ``{"image": …}`` for a single series.
     report : str, optional
         Text of the radiology report.
+    series : mapping of str to SeriesRef
+        The series that each volume is of, where it was chosen among those of a `StudyRef`.
     """
 
     case_id: str
     volumes: Mapping[str, Volume]
     report: str | None = None
+    series: Mapping[str, SeriesRef] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.volumes:
             raise SeriesError(f"Study {self.case_id!r} holds no volume.")
+
+    def __repr__(self) -> str:
+        """On one line, without voxels, paths or the report's words."""
+        volumes = ", ".join(f"{name}={volume!r}" for name, volume in self.volumes.items())
+        report = f", report of {len(self.report.split())} words" if self.report else ""
+        return f"Study({self.case_id!r}, {volumes}{report})"
 
     @property
     def image(self) -> Volume:
@@ -87,6 +96,11 @@ class SeriesRef:
     problem: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What the series is known by where its UID is no one's business; empty without one."""
+        return digest_of(self.uid)
+
     def __str__(self) -> str:
         """As errors have it, which are kept: without text of its header, and without its UID."""
         what = ", ".join(filter(None, (self.modality, self.plane))) or "?"
@@ -129,4 +143,9 @@ class StudyRef:
 
         Empty without a UID. Whoever has the UID finds the results of its study.
         """
-        return blake2b(self.uid.encode(), digest_size=12).hexdigest() if self.uid else ""
+        return digest_of(self.uid)
+
+
+def digest_of(uid: str) -> str:
+    """Return a digest of a UID, which cannot be read back; empty without one."""
+    return blake2b(uid.encode(), digest_size=12).hexdigest() if uid else ""

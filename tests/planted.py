@@ -14,10 +14,11 @@ from io import BytesIO
 import numpy as np
 import pydicom
 import pytest
-from dicom_phantom import write_series
+from dicom_phantom import write_enhanced, write_series
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.tag import Tag
+from pydicom.uid import BasicTextSRStorage
 
 from medvision.io.quiet import quiet_pydicom
 from medvision.volume import Volume
@@ -127,17 +128,46 @@ def plant(data, k=0, nested=False):
         data.preamble = f"{MARK}-PREAMBLE".encode().ljust(128)
 
 
-def write_planted(folder, volume=SCAN, study=0):
+def write_planted(folder, volume=SCAN, study=0, series=0):
     """Write a planted series, of another study by its number; returns its files in slice order."""
 
     def change(data, k):
-        plant(data, k)
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(data, keyword, f"{data[keyword].value}.{study}")
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+        plant_slice(data, k, study, series)
 
     with quiet_pydicom():
         return write_series(folder, volume, change=change)
+
+
+def write_planted_file(path, volume=SCAN, study=0):
+    """Write a planted scan as one Enhanced MR file, which is quick."""
+    with quiet_pydicom():
+        return write_enhanced(path, volume, change=lambda data, groups: plant_slice(data, 0, study))
+
+
+def write_planted_report(path, words, study=0):
+    """Write a planted report (SR), with a text that is not."""
+    write_planted_file(path, Volume(np.zeros((1, 2, 2, 1)), np.eye(4)), study)
+    with quiet_pydicom():
+        data, item, name = pydicom.dcmread(path), Dataset(), Dataset()
+        del data.PixelData, data.Rows, data.Columns
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
+        data.Modality, data.ValueType = "SR", "CONTAINER"
+        plant(item, nested=True)
+        del item.ContentSequence
+        name.CodeValue, name.CodingSchemeDesignator, name.CodeMeaning = "1", "99", "Indication"
+        data.ConceptNameCodeSequence = item.ConceptNameCodeSequence = [name]
+        item.ValueType, item.RelationshipType, item.TextValue = "TEXT", "CONTAINS", words
+        data.ContentSequence = [item]
+        data.save_as(path, enforce_file_format=True)
+
+
+def plant_slice(data, k, study, series=0):
+    """Plant all values, with UIDs of a study and a series of it."""
+    plant(data, k)
+    data.StudyInstanceUID = f"{data.StudyInstanceUID}.{study}"
+    data.SeriesInstanceUID = f"{data.SeriesInstanceUID}.{study}.{series}"
+    data.SOPInstanceUID = f"{data.SOPInstanceUID}.{study}.{series}"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
 
 
 def found_in(content):

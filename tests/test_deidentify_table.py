@@ -23,6 +23,7 @@ from planted import (
 )
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
+from pydicom.sr.codedict import codes
 
 from medvision.deidentify import deidentify_studies, strip
 from medvision.io.quiet import quiet_pydicom
@@ -113,6 +114,18 @@ def test_what_was_done_is_said(trees):
         }
         assert data.file_meta.MediaStorageSOPInstanceUID == data.SOPInstanceUID
         assert data.preamble == bytes(128)
+
+
+def test_the_method_is_coded_as_pydicom_has_it(trees):
+    known = codes.cid7050  # PS3.16, De-identification Method
+    named = [
+        known.BasicApplicationConfidentialityProfile,
+        known.RetainLongitudinalTemporalInformationModifiedDatesOption,
+    ]
+    for path in trees[1]:
+        items = read_quietly(path).DeidentificationMethodCodeSequence
+        coded = [(one.CodeValue, one.CodingSchemeDesignator, one.CodeMeaning) for one in items]
+        assert coded == [(one.value, one.scheme_designator, one.meaning) for one in named]
 
 
 def test_the_output_is_as_valid_as_the_input(tmp_path):

@@ -158,6 +158,14 @@ def test_commands_say_no_more_than_what_they_are_asked_for(tree):
     assert sidecars == {DESCRIPTION, PROTOCOL}  # of BIDS: what the series is
 
 
+def test_lists_of_what_is_there_have_descriptions_and_uids(tree):
+    lists = tree / "lists"
+    options = ("--json", str(lists / "a.json"), "--csv", str(lists / "a.csv"))
+    assert CliRunner().invoke(cli.app, ["info", str(tree / "in"), *options]).exit_code == 0
+    shown = {DESCRIPTION, ROOT.encode()}
+    assert found_below(lists) == {"a.csv": shown, "a.json": shown}
+
+
 def test_dicom_results_are_of_the_scans_patient_and_no_others(tree):
     predicted(tree, "in", "out", ARCHIVE)
     found = found_below(tree / "out")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from medvision.errors import SeriesError
+from medvision.errors import DecodeError, SeriesError
 from medvision.spec import InputSpec
 from medvision.study import SeriesRef, StudyRef
 
@@ -44,7 +44,10 @@ def choose_inputs(
     ------
     SeriesError
         Listing the candidates, when several fit an input, or none does.
+    DecodeError
+        When none of its images can be read: what is wrong with them, and nothing else.
     """
+    check_readable(study)
     named = by_input(inputs, wanted)
     chosen = {name: named_series(study, label, name) for name, label in named.items()}
     while free := [one for one in inputs if one.name not in chosen]:
@@ -110,12 +113,12 @@ def named_series(study: StudyRef, label: str, name: str) -> SeriesRef:
 
 
 def fitting(found: Iterable[SeriesRef], wanted: str) -> list[SeriesRef]:
-    """Return what fits best: exact label, then number, then UID, then words of the description."""
+    """Return what fits best: label, then number, then UID or its digest, then the description."""
     everything = list(found)
     for test in (
         lambda s: s.label == wanted,
         lambda s: s.format == "dicom" and s.label.partition(".")[0] == wanted,
-        lambda s: s.uid == wanted,
+        lambda s: bool(wanted) and wanted in (s.uid, s.key),
         lambda s: wanted.lower() in s.description.lower(),
     ):
         fits = [series for series in everything if test(series)]
@@ -131,6 +134,17 @@ def images_of(study: StudyRef) -> list[SeriesRef]:
         rest = [line(series, f"{series.role}, no image") for series in study.series]
         raise SeriesError("\n".join([f"{study.path} holds no image series.", *rest]))
     return images
+
+
+def check_readable(study: StudyRef) -> None:
+    """Raise `DecodeError` with what is wrong when no image of a study can be read."""
+    images = images_of(study)
+    if any(not one.problem for one in images):
+        return
+    if len(images) == 1:
+        raise DecodeError(images[0].problem)
+    lines = [f"No image series of {study.path} can be read:"]
+    raise DecodeError("\n".join([*lines, *(line(one, one.problem) for one in images)]))
 
 
 def best_fits(study: StudyRef, one: InputSpec, chosen: Mapping[str, SeriesRef]) -> list[SeriesRef]:

@@ -31,6 +31,25 @@ class Remedy:
 
 REMEDIES = (
     Remedy(
+        r"is not a readable|is not a picture that can be read",
+        "It has a scan's name and holds something else: an interrupted copy, the error page of a "
+        "download, another file that was renamed.",
+        "Copy or download it again. A text editor shows what it is; if it is no scan, move it "
+        "out of the folder.",
+    ),
+    Remedy(
+        r"half of a pair|which is not beside it|voxels lie (in|\w+ in)|is Analyze 7\.5",
+        "A .hdr and its .img belong together and keep their names; Analyze's do not say which "
+        "side is the patient's right.",
+        "Put both into one folder under one name, or convert the scan to .nii.gz with the program "
+        "that wrote it.",
+    ),
+    Remedy(
+        r"makes no sense|lacks a header field|axes can be read|numbers are needed",
+        "The header holds what its format does not know, or what no scan has.",
+        "Write the file again from the original, with another program.",
+    ),
+    Remedy(
         r"slice\(s\) missing",
         "The stack has a hole: what lies below it would be drawn too high, and volumes in ml would "
         "be wrong.",
@@ -134,7 +153,7 @@ REMEDIES = (
 )
 OTHER = Remedy(
     r"",
-    "medvision decided, or could not.",
+    "The reader decided this by itself, or could not go on.",
     "Read the line above; if it is no help, please report it, without patient data.",
 )
 LOCALIZER = re.compile(r"locali[sz]er|scout|survey|topogram|3[- ]?plane|\bloc\b", re.IGNORECASE)

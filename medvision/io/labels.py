@@ -86,7 +86,7 @@ def opened(reference: Volume | str | Path, wanted: Referenced) -> tuple[Volume, 
         reference = read_nifti(path) if is_nifti(path) else open_scan(path, wanted)
     uid = reference.info.series_uid
     if uid and wanted.series and uid not in wanted.series:
-        return reference, (f"The labels were drawn on {wanted}, the scan given is {uid}.",)
+        return reference, (f"The labels were drawn on another scan than that given: {wanted}.",)
     return reference, ()
 
 

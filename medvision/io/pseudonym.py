@@ -11,6 +11,11 @@ from datetime import date
 from hashlib import blake2b
 
 MAX_SHIFT = 36_500  # days
+SCOPE = (
+    "Pseudonyms (P-…) come again only where the same folders are named together by the same user "
+    "on the same machine with the same version; of a copy, of other folders, of single files and "
+    "with MEDVISION_INDEX=off they are others."
+)
 
 
 @dataclass(frozen=True)

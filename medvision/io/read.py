@@ -11,7 +11,7 @@ import numpy as np
 
 from medvision.errors import DecodeError, SeriesError
 from medvision.io.archive import archive_of, unpacked
-from medvision.io.choose import choose_inputs, fitting, images_of, line
+from medvision.io.choose import check_readable, choose_inputs, fitting, images_of, line
 from medvision.io.dicom import is_dicom, read_dicom
 from medvision.io.dicom.elements import is_dicomdir
 from medvision.io.dicom.series import NAMED_DICOM
@@ -117,7 +117,7 @@ def read_study(
             else {"image": choose_found(path, wanted[0] if wanted else None)}
         )
         volumes = {n: read_found(path, one, suv, resample) for n, one in chosen.items()}
-        return Study(case_id or path.case_id, volumes, report_of(path))
+        return Study(case_id or path.case_id, volumes, report_of(path), chosen)
     volume = read_volume(path, wanted[0] if wanted else None, suv=suv, resample=resample)
     told = Path(path).is_file() and reports_beside(Path(path))
     report = report_of(only_study(Path(path))) if told else None
@@ -159,10 +159,14 @@ def choose_found(ref: StudyRef, wanted: str | None) -> SeriesRef:
     ------
     SeriesError
         Listing the candidates, when none fits, several do, or none is chosen out of several.
+    DecodeError
+        When none fits, and none can be read.
     """
     images = images_of(ref)
     if wanted is not None:
         fits = fitting(images, wanted)
+        if not fits:
+            check_readable(ref)
         words = f"{len(fits) or 'No'} series of {ref.path} fit{'' if fits else 's'} {wanted!r}"
     else:
         fits = [one for one in images if not one.problem] or images

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import generate_uid
 
-from medvision.errors import SeriesError
+from medvision.errors import DecodeError, SeriesError
 from medvision.io import find_studies, read_study
 from medvision.io.choose import choose_inputs
 from medvision.spec import InputSpec
@@ -115,6 +115,12 @@ def test_a_series_is_named_by_number_uid_or_words(wanted, label):
     assert found["image"].label == label
 
 
+def test_a_series_is_named_by_the_digest_of_its_uid():
+    found = choose_inputs(BRAIN, [InputSpec(modality="XA")], [FLAIR.key])
+    assert found["image"].label == "3"
+    assert FLAIR.uid not in FLAIR.key
+
+
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
@@ -177,6 +183,17 @@ def test_a_name_without_its_input_is_refused(inputs, wanted, says):
 def test_a_study_without_images_lists_what_it_holds():
     with pytest.raises(SeriesError, match=r"holds no image series\.\n.*SEG.*labels, no image"):
         choose_inputs(study(SEG), [InputSpec()])
+
+
+def test_of_a_study_that_cannot_be_read_only_that_is_said():
+    with pytest.raises(DecodeError, match=r"^slices 3 and 4 are missing$"):
+        choose_inputs(study(BROKEN, SEG), [InputSpec(modality="CT")])
+    other = series("6", problem="the file is empty")
+    with pytest.raises(DecodeError) as told:
+        choose_inputs(study(BROKEN, other), [InputSpec()], ["5"])
+    first, *lines = str(told.value).splitlines()
+    assert first == "No image series of scans/case can be read:"
+    assert [line.split(" — ")[1] for line in lines] == [BROKEN.problem, other.problem]
 
 
 def test_a_study_is_read_as_its_model_asks(tmp_path):

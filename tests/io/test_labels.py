@@ -218,7 +218,21 @@ def test_on_another_grid_each_voxel_takes_the_nearest_label(tmp_path):
     assert len(there) > 1000
     assert np.array_equal(there, found.array[0][found.array[0] > 0])
     assert "was drawn" not in found.info.notes[0]
-    assert "drawn on series" in found.info.notes[0]
+    assert "drawn on another scan" in found.info.notes[0]
+
+
+def test_messages_say_where_the_uid_of_the_missing_scan_stands_and_not_the_uid(tmp_path):
+    _, files = write_scan(tmp_path / "far" / "away" / "ct")
+    scan = pydicom.dcmread(files[0])
+    path = write_seg(tmp_path / "x" / "y" / "a.dcm", files, random_map(), "BINARY")
+    other, _ = write_scan(tmp_path / "other")
+    for labels in (read_labels(path), read_labels(path, other)):
+        said = " ".join(labels.info.notes)
+        assert "ReferencedSeriesSequence" in said
+        assert scan.SeriesInstanceUID not in said
+        assert other.info.series_uid not in said
+    [named] = pydicom.dcmread(path).ReferencedSeriesSequence
+    assert named.SeriesInstanceUID == scan.SeriesInstanceUID
 
 
 def test_the_same_frame_of_reference_is_second_best(tmp_path):
@@ -381,10 +395,10 @@ def test_open_contours_are_left_out_and_told(tmp_path):
     assert "mark: 1 POINT enclose nothing and are left out." in read_labels(path).info.notes
 
 
-def test_an_rtstruct_without_its_scan_names_it(tmp_path):
+def test_an_rtstruct_without_its_scan_says_where_it_names_it(tmp_path):
     scan, _ = write_scan(tmp_path / "far" / "away" / "ct")
     path = write_rtstruct(tmp_path / "x" / "y" / "rt.dcm", scan, {"a": [box((2, 2), (4, 4), 1)]})
-    with pytest.raises(SeriesError, match=rf"{scan.info.series_uid}.*reference="):
+    with pytest.raises(SeriesError, match=r"ReferencedSeriesSequence.*reference="):
         read_labels(path)
     assert read_labels(path, scan).array.sum() == 9 * 5
 

@@ -20,15 +20,18 @@ DRAWN = ("SEG", "RTSTRUCT", "RTDOSE", "SR", "PR", "KO")  # modalities that nothi
 
 @dataclass(frozen=True)
 class Referenced:
-    """What a file of labels says of the scan below them."""
+    """What a file of labels says of the scan below them; UIDs are for looking, not for messages."""
 
     series: tuple[str, ...]  # SeriesInstanceUIDs
     frame: str  # FrameOfReferenceUID; empty when unknown
 
     def __str__(self) -> str:
+        """As messages have it, which are kept: where its UID stands, not the UID."""
         if self.series:
-            return f"series {', '.join(self.series)}"
-        return f"frame of reference {self.frame}" if self.frame else "no series"
+            return "a series whose UID its header has in (RT)ReferencedSeriesSequence"
+        if self.frame:
+            return "a scan whose FrameOfReferenceUID is in its header"
+        return "a scan that it does not name"
 
 
 def find_referenced(path: Path, wanted: Referenced) -> tuple[Volume, tuple[str, ...]]:
@@ -62,14 +65,14 @@ def find_referenced(path: Path, wanted: Referenced) -> tuple[Volume, tuple[str, 
             sharing.setdefault(uid, file.parent)
     if len(sharing) == 1:
         uid, folder = next(iter(sharing.items()))
-        note = f"The grid is that of series {uid}, which shares the labels' FrameOfReferenceUID."
+        note = f"The grid is that of a series in {folder.name}, of the labels' FrameOfReferenceUID."
         return read_dicom(folder, uid), (note,)
     several = (
         f"{len(sharing)} others share its frame of reference" if sharing else "none other fits"
     )
     raise SeriesError(
-        f"{path} was drawn on {wanted}, which is not near it: not in its folder, nor in the "
-        f"one above, nor below these ({several}); name the scan: read_labels(path, reference=…)."
+        f"{path} was drawn on {wanted}, and that is not near it: not in its folder, nor in the one "
+        f"above, nor below these ({several}); name the scan: read_labels(path, reference=…)."
     )
 
 

@@ -5,7 +5,6 @@ PS3.3 A.19.3, C.8.8.5 and C.8.8.6. Knows nothing of where the scan is found.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pydicom import Dataset
 from medvision.errors import DecodeError, GeometryError
 from medvision.geometry import Affine, Points, flip_ras_lps, spacing_of, to_voxel
 from medvision.io.dicom.referenced import Referenced
-from medvision.io.dicom.seg import code_of, read_dataset
+from medvision.io.dicom.seg import code_of, read_dataset, told_as
 from medvision.volume import Label, SeriesInfo
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -60,17 +59,8 @@ def read_rtstruct(path: Path) -> Structures:
         When it is damaged, or lacks what a structure set must have.
     """
     data = read_dataset(path)
-    with warnings.catch_warnings():  # pydicom's words may repeat a value: not for logs
-        warnings.simplefilter("ignore")
-        try:
-            return structures_of(path, data)
-        except DecodeError:
-            raise
-        except Exception as error:  # a missing element, a wrong type, an unparsable value
-            raise DecodeError(
-                f"{path} is no usable structure set: an element is missing or damaged "
-                f"({type(error).__name__})."
-            ) from None
+    with told_as(path, "structure set"):
+        return structures_of(path, data)
 
 
 def structures_of(path: Path, data: Dataset) -> Structures:

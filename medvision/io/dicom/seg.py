@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,22 @@ def read_dataset(path: Path) -> Dataset:
     return data
 
 
+@contextmanager
+def told_as(path: Path, what: str) -> Iterator[None]:
+    """Raise whatever goes wrong in reading a data set's elements as a `DecodeError`, quietly."""
+    with warnings.catch_warnings():  # pydicom's words may repeat a value: not for logs
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except DecodeError:
+            raise
+        except Exception as error:  # a missing element, a wrong type, an unparsable value
+            raise DecodeError(
+                f"{path} is no usable {what}: an element is missing or damaged "
+                f"({type(error).__name__})."
+            ) from None
+
+
 def read_seg(path: Path) -> Segmentation:
     """Read a SEG file, but not yet its pixels.
 
@@ -153,17 +170,8 @@ def read_seg(path: Path) -> Segmentation:
         When it lacks what a segmentation must have, or contradicts itself.
     """
     data = read_dataset(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return segmentation_of(path, data)
-        except DecodeError:
-            raise
-        except Exception as error:  # a missing element, a wrong type, an unparsable value
-            raise DecodeError(
-                f"{path} is no usable segmentation: an element is missing or damaged "
-                f"({type(error).__name__})."
-            ) from None
+    with told_as(path, "segmentation"):
+        return segmentation_of(path, data)
 
 
 def segmentation_of(path: Path, data: Dataset) -> Segmentation:

@@ -6,13 +6,12 @@ PS3.3 A.35 and C.17.3.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from pydicom import Dataset
 
 from medvision.errors import DecodeError
-from medvision.io.dicom.seg import read_dataset
+from medvision.io.dicom.seg import read_dataset, told_as
 
 SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."  # and a number; text documents are these:
 TEXT_CLASSES = {SR_CLASSES + end for end in ("11", "22", "33", "34", "35")}
@@ -36,20 +35,11 @@ def read_sr(path: Path) -> str:
         When the file is damaged, no SR, or holds no text.
     """
     data = read_dataset(path)
-    with warnings.catch_warnings():  # pydicom's words may repeat a value: not for logs
-        warnings.simplefilter("ignore")
-        try:
-            kind = str(data.get("SOPClassUID") or "")
-            if not kind.startswith(SR_CLASSES):
-                raise DecodeError(f"{path} is a DICOM file, but no SR.")
-            lines = container_lines(data, 0)
-        except DecodeError:
-            raise
-        except Exception as error:  # a missing element, a wrong type, an unparsable value
-            raise DecodeError(
-                f"{path} is no usable SR: an element is missing or damaged "
-                f"({type(error).__name__})."
-            ) from None
+    with told_as(path, "SR"):
+        kind = str(data.get("SOPClassUID") or "")
+        if not kind.startswith(SR_CLASSES):
+            raise DecodeError(f"{path} is a DICOM file, but no SR.")
+        lines = container_lines(data, 0)
     if not any(line and not line.endswith(":") for line in lines[1:]):
         raise DecodeError(f"{path} is an SR without text, codes or numbers.")
     return "\n".join(lines).strip()
