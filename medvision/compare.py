@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medvision.errors import GeometryError, SpecError
+from medvision.errors import SpecError
 from medvision.geometry import voxel_mm3
 from medvision.lesions import LesionCounts
 from medvision.mask_figures import (
@@ -24,7 +24,7 @@ from medvision.mask_figures import (
     figures_of_labels,
     tolerance_of,
 )
-from medvision.volume import SeriesInfo, Volume, same_grid
+from medvision.volume import SeriesInfo, Volume, on_axes_of
 
 MOST_LABELS = 1000  # a map with more is no label map
 AGREE, ONLY_FOUND, ONLY_TRUTH, OTHER_LABEL = range(4)  # voxels of `Comparison.difference`
@@ -195,34 +195,6 @@ def compare_scores(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[Scor
         gap = None if one is None or other is None else other - one
         rows.append(ScoreDifference(name, one, other, gap))
     return tuple(rows)
-
-
-def on_axes_of(found: Volume, truth: Volume) -> Volume:
-    """Return `truth` with the axes of `found`.
-
-    Raises
-    ------
-    GeometryError
-        When its voxels do not lie where those of `found` do.
-    """
-    turned = truth.reoriented(found.orientation)
-    if same_grid(found, turned):
-        return turned
-    raise GeometryError(
-        f"The two masks do not lie on one grid: what was found has {grid_in_words(found)}; the "
-        f"truth has {grid_in_words(truth)}. Read both on the grid of their scan "
-        "(read_labels(path, reference=scan)), or bring one onto the other's "
-        "(resample_to with order=0)."
-    )
-
-
-def grid_in_words(volume: Volume) -> str:
-    """Return size, spacing, origin and orientation of a grid."""
-    size = " × ".join(map(str, volume.shape))
-    steps = " × ".join(f"{mm:.6g}" for mm in volume.spacing)
-    x, y, z = volume.affine[:3, 3]
-    where = f"({x:.6g}, {y:.6g}, {z:.6g})"
-    return f"{size} voxels of {steps} mm, the first at {where} mm RAS, axes {volume.orientation}"
 
 
 def labels_of(volume: Volume, what: str) -> NDArray[Any]:

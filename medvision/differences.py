@@ -82,7 +82,7 @@ def model_differences(
     for k, (i, j) in enumerate(pairs):
         mine, other = of_a.heads[i], of_b.heads[j]
         both = mine.counted | other.counted
-        n, count = int(both.sum()), len(set(np.asarray(groups)[both]))
+        n, count = int(both.sum()), min(mine.patients(groups), other.patients(groups))
         left_out = max(mine.left_out, other.left_out)
         if mine.ranked is not None and mine.wanted is not None and other.ranked is not None:
             gain = delong_difference(mine.wanted, mine.ranked, other.ranked, groups)
@@ -195,8 +195,8 @@ def subgroup_figures(
         for k, column in enumerate(columns):
             head, gaps = heads[column], np.concatenate(drawn)[:, k]
             mine = inside & head.counted
-            count = len(set(np.asarray(groups)[mine]))
-            fewer = min(count, len(set(np.asarray(groups)[~inside & head.counted])))
+            count = head.patients(groups, inside)
+            fewer = min(count, head.patients(groups, ~inside))
             found.append(
                 Figure(title, head.of, head.metric, int(mine.sum()), count, float(value[k]),
                        *percentiles(gaps, fewer), versus=REST, p=p_of(gaps, fewer))

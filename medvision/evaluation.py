@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medvision.dataset import Case, patients_of
 from medvision.differences import model_differences, subgroup_figures
-from medvision.errors import OutputError, SpecError
+from medvision.errors import SpecError
+from medvision.found_masks import FOUND, keep_masks, mask_path
 from medvision.judged import Judged
 from medvision.mask_figures import TOLERANCE_MM, Tolerance
 from medvision.measures import measures_of
-from medvision.outputs import check_name
-from medvision.outputs.nifti import save_nifti
 from medvision.score_tables import difference_table, figure_table, subgroup_table
 from medvision.scores import ClassScore, MaskScore, Score
 from medvision.spec import Task
 from medvision.statistics import Figure, summarize
-from medvision.volume import Volume
 
-FOUND = "found"  # folder of masks
 COMPARED = ("dice", "nsd", "hd95_mm", "auc", "balanced_accuracy", "brier")  # two models by these
 NAMED = 10  # results without a case that are named
 
@@ -83,7 +81,7 @@ def judge_cases(
     cases : sequence of Case
         Intervals are over their patients, sub-groups by their facts.
     out : Path
-        Folder; the masks that a model finds are kept in ``found`` in it.
+        Folder; the masks that a model finds are kept in ``found`` in it, in place of earlier ones.
     other : Judged, optional
     tolerance_mm : float, or mapping of str to float
         Of the NSD in mm.
@@ -114,13 +112,14 @@ def judge_cases(
         one.check(cases)
     others = list(other.masks_of(cases).values()) if other else []
     masks = first.masks_of(cases)
-    keep = None
+    keeping = None
     if first.task == "segmentation" and not masks:
-        keep = keep_masks(cases, out / FOUND, others)
+        keeping = keep_masks(cases, out / FOUND, first.class_names, others)
         masks = {case.case_id: mask_path(out / FOUND, case.case_id) for case in cases}
     patients, facts = patients_of(cases), {case.case_id: case.facts for case in cases}
-    scores = first.judge(cases, tolerance_mm, show, keep)
-    theirs = other.judge(cases, tolerance_mm, show) if other else []
+    with keeping or nullcontext() as keep:
+        scores = first.judge(cases, tolerance_mm, show, keep)
+        theirs = other.judge(cases, tolerance_mm, show) if other else []
     return Evaluation(
         first.name,
         first.class_names,
@@ -165,34 +164,6 @@ def unmatched_in_words(judged: Judged, cases: Sequence[Case]) -> str:
         f"{judged.name}: {len(names)} results are of none of the cases, and are not counted: "
         f"{', '.join(names[:NAMED])}{more}."
     )
-
-
-def keep_masks(
-    cases: Sequence[Case], folder: Path, others: Sequence[Path] = ()
-) -> Callable[[str, Volume], Path]:
-    """Return what writes the mask of a case into a folder, as ``<case_id>.nii.gz``.
-
-    Raises
-    ------
-    OutputError
-        When the name of a case cannot name a file, or its mask would replace a file of the table
-        or one of `others`, which are still to be read.
-    """
-    told = [path for case in cases for path in (*case.images.values(), case.mask) if path]
-    known = {path.resolve() for path in (*told, *others)}
-    for case in cases:
-        check_name(case.case_id)
-        if mask_path(folder, case.case_id).resolve() in known:
-            raise OutputError(
-                f"{mask_path(folder, case.case_id)} is a file of the table, or of the masks to "
-                "compare with: name another folder for the results."
-            )
-    return lambda case_id, mask: save_nifti(mask, mask_path(folder, case_id))
-
-
-def mask_path(folder: Path, case_id: str) -> Path:
-    """Return where the found mask of a case is kept."""
-    return folder / f"{case_id}.nii.gz"
 
 
 def tables(found: Evaluation) -> str:

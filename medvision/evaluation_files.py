@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from medvision.dataset import Case, read_mask
-from medvision.errors import MedvisionError, SeriesError
+from medvision.errors import GeometryError, MedvisionError, SeriesError
 from medvision.evaluation import Evaluation
 from medvision.files import sha256, write_text
 from medvision.io import read_volume
@@ -26,7 +26,6 @@ from medvision.render import scores_png
 from medvision.run_card import package_versions
 from medvision.scores import MaskScore, write_scores
 from medvision.statistics import DRAWS, write_figures
-from medvision.volume import Volume, same_grid
 
 SCORES, FIGURES, FIGURES_JSON = "scores.csv", "figures.csv", "figures.json"
 OTHER_SCORES, REPORT = "other_scores.csv", "report.html"
@@ -157,12 +156,10 @@ def picture_of(found: Evaluation, case: Case) -> Image.Image:
     if not isinstance(score, MaskScore):
         return scores_png(next(images), score.scores)
     truth = read_mask(case, len(found.class_names))
-    scan = next((image for image in images if on_one_grid(image, truth)), None)
-    if scan is None:
-        raise SeriesError("none of its images has the grid of its mask.")
-    return draw_case(scan, truth, read_volume(found.masks[case.case_id]), found.class_names)
-
-
-def on_one_grid(image: Volume, truth: Volume) -> bool:
-    """Tell whether a mask lies on an image, in any order of axes."""
-    return same_grid(image, truth.reoriented(image.orientation))
+    mask = read_volume(found.masks[case.case_id])
+    for image in images:
+        try:
+            return draw_case(image, truth, mask, found.class_names)
+        except GeometryError:
+            continue  # an input on another grid than the reference
+    raise SeriesError("none of its images has the grid of its mask.")

@@ -21,6 +21,7 @@ from medvision.dataset import (
 )
 from medvision.errors import CasesError, MedvisionError, SpecError
 from medvision.evaluate import evaluate, mask_scores
+from medvision.found_masks import FOUND_CARD, read_found
 from medvision.importers import find_importer
 from medvision.mask_figures import Tolerance
 from medvision.outputs.nifti import SUFFIXES
@@ -259,7 +260,8 @@ def judged_results(folder: Path, class_names: Sequence[str] = ()) -> JudgedResul
     folder : Path
         What `medvision predict` wrote, or label maps called ``<case_id>.nii.gz`` or ``.nii``.
     class_names : sequence of str
-        Names of the labels 1, 2, … of such label maps. Results know their own.
+        Names of the labels 1, 2, … of such label maps. Results know their own, and so do masks
+        that an evaluation kept.
 
     Raises
     ------
@@ -276,6 +278,13 @@ def judged_results(folder: Path, class_names: Sequence[str] = ()) -> JudgedResul
             f"{folder} holds no results: neither a {RESULTS}, as `medvision predict` leaves it, "
             "nor label maps called <case_id>.nii.gz or .nii."
         )
+    said = read_found(folder)
+    if said and class_names and tuple(class_names) != said.class_names:
+        raise SpecError(
+            f"{folder / FOUND_CARD} says that the labels 1, 2, … are "
+            f"{', '.join(said.class_names)}; asked for were {', '.join(class_names)}."
+        )
+    class_names = said.class_names if said else class_names
     if not class_names:
         raise SpecError(
             f"{folder} holds label maps, which do not say what their labels are. Name the labels "
@@ -351,7 +360,7 @@ def judged_by(given: str, class_names: Sequence[str], device: str = "auto") -> J
     ----------
     given : str
     class_names : sequence of str
-        Those of the first, which label maps have, too.
+        Those of the first, which label maps have, too, that do not say theirs.
     device : str
         Of a model.
 
@@ -369,5 +378,5 @@ def judged_by(given: str, class_names: Sequence[str], device: str = "auto") -> J
             f"({', '.join(bundled_models())}), a model folder, a folder of `medvision predict`, "
             "or one of label maps called <case_id>.nii.gz."
         )
-    plain = not (folder / RESULTS).is_file()
+    plain = not any((folder / name).is_file() for name in (RESULTS, FOUND_CARD))
     return judged_results(folder, class_names if plain else ())

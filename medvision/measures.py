@@ -5,7 +5,7 @@ From scores to figures under weights; intervals over patients are made of them e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from medvision.weighted import Draws, calibration_error, curve_of, share
 FIXED = 0.9  # the specificity at which sensitivity is told, and the other way around
 ALL = ""  # of all structures or classes
 UNTOLD = ("case_id", "structure", "confidence", "truth_ml")  # of a MaskScore: no figures of it
+OVERLAPS = ("dice", "iou", "nsd")  # not defined where a structure is neither there nor found
 LESIONS = ("true_lesions", "hit_lesions", "found_lesions", "false_lesions")  # summed over cases
 
 Bools = NDArray[np.bool_]
@@ -42,6 +43,8 @@ class Head:
         and their scores: what its variance is worked out from.
     left_out : int
         Cases that should be counted, but that the figure is not defined for.
+    parts : tuple of (M,) bool
+        Of a mean over structures or classes, the cases that each of these counts.
     """
 
     of: str
@@ -51,6 +54,17 @@ class Head:
     wanted: Bools | None = None
     ranked: Floats | None = None
     left_out: int = 0
+    parts: tuple[Bools, ...] = ()
+
+    def patients(self, groups: Sequence[str], among: Bools | None = None) -> int:
+        """Return how many patients it rests on: of a mean those of its rarest part.
+
+        A mean is no surer than the least sure of what it is the mean of. `among` are the cases
+        that may count.
+        """
+        names = np.asarray(groups)
+        parts = self.parts or (self.counted,)
+        return min(len(np.unique(names[p if among is None else p & among])) for p in parts)
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,7 @@ class Measures:
                 name,
                 np.any([single[n].counted for n in which], axis=0),
                 left_out=sum(single[n].left_out for n in which),
+                parts=tuple(single[n].counted for n in which),
             )
             for name, which in self.means
         ]
@@ -105,13 +120,15 @@ class Measures:
 def measures_of(scores: Sequence[Score]) -> Measures:
     """Return the figures that scores have.
 
-    Of masks, per structure and as the mean over structures: every number that a `MaskScore` has
-    (cases where it is not defined are left out), the absolute volume error, and F1, sensitivity and
-    precision of all lesions of all cases. Of classes, per class against the rest: AUC, average
-    precision, sensitivity at 90 % specificity and the other way around, and with the likeliest
-    class (of classes that come together each that is as likely as not) sensitivity, specificity,
-    precision, F1 and balanced accuracy; of all classes the means of these, accuracy, Brier score
-    and ECE.
+    Of masks, per structure and as the mean over those structures that the truth has in any case, so
+    that two models have the mean of the same ones: every number
+    that a `MaskScore` has (cases where it is not defined are left out, and so are overlaps where a
+    structure is neither there nor found, as in nnU-Net's ``summary.json``), the absolute volume
+    error, and F1, sensitivity and precision of all lesions of all cases. Of classes, per class
+    against the rest: AUC, average precision, sensitivity at 90 % specificity and the other way
+    around, and with the likeliest class (of classes that come together each that is as likely as
+    not) sensitivity, specificity, precision, F1 and balanced accuracy; of all classes the means of
+    these, accuracy, Brier score and ECE.
 
     Raises
     ------
@@ -144,13 +161,18 @@ def means(heads: Sequence[Head], values: Sequence[Floats]) -> Block:
 
 
 def with_means(
-    case_ids: Sequence[str], blocks: Sequence[Block], skip: int = 0, partly: bool = False
+    case_ids: Sequence[str],
+    blocks: Sequence[Block],
+    skip: int = 0,
+    partly: bool = False,
+    leave: Collection[str] = (),
 ) -> Measures:
     """Return figures with the mean of each metric that several structures or classes have.
 
     Those that are of all already stay as they are. Of two classes, of which the second is looked
-    for, `skip` leaves the first out of the mean. There is no mean where one of them has no figure,
-    as no case has it or all have; if it may be told `partly`, the mean is of the others.
+    for, `skip` leaves the first out of the mean; others that are not in it are named by `leave`.
+    There is no mean where one of them has no figure, as no case has it or all have; if it may be
+    told `partly`, the mean is of the others.
     """
     heads = [head for block in blocks for head in block.heads]
     known = ~np.isnan(
@@ -164,10 +186,10 @@ def with_means(
             which = [
                 n
                 for n, head in enumerate(heads)
-                if head.metric == metric and head.of in names[skip:]
+                if head.metric == metric and head.of in names[skip:] and head.of not in leave
             ]
             which = ([n for n in which if known[n]] or which) if partly else which
-            if metric not in of_all:
+            if which and metric not in of_all:
                 found.append((metric, tuple(which)))
     return Measures(tuple(case_ids), tuple(blocks), tuple(found))
 
@@ -190,7 +212,12 @@ def mask_measures(scores: Sequence[MaskScore]) -> Measures:
         values = {name: column(name) for name in names}
         values["absolute_error_ml"] = np.abs(values["error_ml"])
         values = {name: one for name, one in values.items() if np.isfinite(one).any()}
-        known = {name: np.isfinite(one) for name, one in values.items()}
+        nothing = np.zeros(len(case_ids), bool)
+        nothing[[row[score.case_id] for score in mine if score.empty == "both"]] = True
+        known = {
+            name: np.isfinite(one) & ~nothing if name in OVERLAPS else np.isfinite(one)
+            for name, one in values.items()
+        }
         heads = [
             Head(structure, name, told, left_out=len(mine) - int(told.sum()))
             for name, told in known.items()
@@ -200,14 +227,16 @@ def mask_measures(scores: Sequence[MaskScore]) -> Measures:
         told = np.isfinite(counts["hit_lesions"])
         if told.any():
             blocks.append(lesion_block(structure, counts, told, len(mine) - int(told.sum())))
-    return with_means(case_ids, blocks)
+    true = {score.structure for score in scores if score.empty not in ("both", "truth")}
+    absent = {score.structure for score in scores} - true if true else ()
+    return with_means(case_ids, blocks, leave=absent)
 
 
 def lesion_block(structure: str, counts: Mapping[str, Floats], told: Bools, left_out: int) -> Block:
     """Return F1, sensitivity and precision of lesions, of the sums over cases.
 
-    As `medvision.lesions.LesionCounts` defines them, so that F1 is 1 where there is no lesion and
-    none was found.
+    As `medvision.lesions.LesionCounts` defines them; but where no case has a lesion and none was
+    found, there is no F1, as there is no Dice.
     """
     true, hit, _, false = (np.where(told, counts[name], 0.0) for name in LESIONS)
     heads = tuple(
@@ -217,7 +246,6 @@ def lesion_block(structure: str, counts: Mapping[str, Floats], told: Bools, left
 
     def compute(draws: Draws) -> Floats:
         f1 = share(draws @ (2 * hit), draws @ (hit + true + false))
-        f1 = np.where(np.isnan(f1) & (draws @ told > 0), 1.0, f1)
         sums = (share(draws @ hit, draws @ true), share(draws @ hit, draws @ (hit + false)))
         return np.column_stack([f1, *sums])
 

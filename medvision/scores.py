@@ -215,16 +215,20 @@ def least_confidences(scores: Sequence[Score]) -> list[float]:
 def figures(scores: Sequence[Score]) -> dict[str, float]:
     """Return the figures to watch, the first being the one that training selects by.
 
-    Of masks the mean Dice and that of each structure; of classes the AUC and the accuracy, and
-    where the cases lack a class, so that there is no AUC, the negative log-likelihood's negative.
-    Of classes that come together the mean AUC, the log-likelihood and the AUC of each class; those
-    that all cases have, or none, have no AUC.
+    Of masks the mean Dice of the structures that the truth has, 1 where there is none, and that of
+    each structure that is there or was found. Of classes the AUC and the accuracy, and where the
+    cases lack a class, so that there is no AUC, the negative log-likelihood's negative. Of classes
+    that come together the mean AUC, the log-likelihood and the AUC of each class; those that all
+    cases have, or none, have no AUC.
     """
     masks = [s for s in scores if isinstance(s, MaskScore)]
     if masks:
         names = dict.fromkeys(s.structure for s in masks)
         each = {f"dice/{name}": mean_dice(masks, name) for name in names}
-        return {"dice": float(np.mean(list(each.values()))), **each}
+        told = {name: mean for name, mean in each.items() if not np.isnan(mean)}
+        true = dict.fromkeys(s.structure for s in masks if s.empty not in ("both", "truth"))
+        means = [told[f"dice/{name}"] for name in true]
+        return {"dice": float(np.mean(means)) if means else 1.0, **told}
     labels = [s for s in scores if isinstance(s, LabelScore)]
     if labels:
         return label_figures(labels)
@@ -275,6 +279,7 @@ def yes_no(
 
 
 def mean_dice(scores: Sequence[Score], structure: str) -> float:
-    """Return the mean Dice of one structure."""
-    found = [s.dice for s in scores if isinstance(s, MaskScore) and s.structure == structure]
-    return float(np.mean(found))
+    """Return the mean Dice of one structure over the cases in which it is there or was found."""
+    mine = [s for s in scores if isinstance(s, MaskScore) and s.structure == structure]
+    told = [s.dice for s in mine if s.empty != "both"]
+    return float(np.mean(told)) if told else float("nan")

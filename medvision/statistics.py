@@ -40,7 +40,7 @@ class Figure:
     metric : str
         ``"dice"``, ``"auc"``, …
     n, patients : int
-        How many cases and patients count.
+        How many cases and patients count; of a mean the patients of its rarest part.
     value, low, high : float
         The figure, and its interval; NaN where there is none.
     left_out : int
@@ -148,7 +148,7 @@ def figure_of(
 ) -> Figure:
     """Return one figure with its interval, from its draws (D,)."""
     names = np.asarray(groups, dtype=str)
-    count = len(np.unique(names[head.counted]))
+    count = head.patients(groups)
     method, bounds = "bootstrap", percentiles(drawn, count)
     if head.ranked is not None and head.wanted is not None and not np.isnan(value):
         method = "delong"

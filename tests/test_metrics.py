@@ -221,13 +221,13 @@ def test_below_a_table_of_masks_stands_how_many_lack_a_structure():
 
     scores = [score("a", "cyst", 0, 0), score("b", "cyst", 0, 0), score("c", "cyst", 1, 0)]
     assert score_table(scores).endswith(
-        "\n\ncyst: 2 cases without any, no distance; 1 missed, counted as the worst."
+        "\n\ncyst: 2 cases without any, not counted; 1 missed, counted as the worst."
     )
     scores += [score("d", "cyst", 0, 2), score("a", "tumor", 0, 3), score("b", "tumor", 0, 0)]
     assert score_table(scores).endswith(
-        "\n\ncyst: 2 cases without any, no distance; 1 missed, counted as the worst; 1 found where "
+        "\n\ncyst: 2 cases without any, not counted; 1 missed, counted as the worst; 1 found where "
         "there is none, counted as the worst.\n"
-        "tumor: 1 case without any, no distance; 1 found where there is none, counted as the worst."
+        "tumor: 1 case without any, not counted; 1 found where there is none, counted as the worst."
     )
     plain = [MaskScore("x", "a", 0.9, 1, 1, 0)]  # of an earlier table: nothing is known
     assert score_table(plain).endswith("|")

@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from medvision.delong import delong
+from medvision.differences import model_differences
 from medvision.errors import SpecError
 from medvision.intervals import percentiles
 from medvision.measures import LESIONS, measures_of
@@ -158,7 +159,7 @@ def test_lesions_are_summed_over_cases_and_any_number_is_told():
     assert (found["a", "lesion_f1"].n, found["a", "lesion_f1"].left_out) == (2, 1)
     assert (found["a", "nsd"].value, found["a", "nsd"].left_out) == (0.5, 1)
     none = by_key(summarize([score("x", 0, 0, 0, 0)], draws=0))
-    assert none["a", "lesion_f1"].value == 1
+    assert math.isnan(none["a", "lesion_f1"].value)
     assert math.isnan(none["a", "lesion_precision"].value)
 
 
@@ -274,9 +275,26 @@ def test_tables_show_intervals_where_patients_are_known():
     assert f"| a | 30 | {one.value:.3f} ({one.low:.3f} to {one.high:.3f}) |" in table
     assert table.endswith("In brackets: 95 % intervals over 15 patients.")
     assert "(" not in score_table(scores)
-    few = score_table(scores[:6], patients)
-    assert few.endswith("over 2 patients. These are few: the intervals tell little.")
-    assert "(no interval)" in score_table(scores[:2], patients)
+    few = score_table(scores[:24], patients)
+    assert few.endswith("over 6 patients. These are few: the intervals tell little.")
+    alone = score_table(scores[:2], patients)
+    assert "(" not in alone
+    assert alone.endswith("No figure has an interval, of 1 patient: too few patients.")
+
+
+def test_a_table_says_once_why_a_figure_has_no_interval():
+    shares = np.random.default_rng(0).uniform(0, 1, 40)
+    scores = [
+        ClassScore(f"c{n}", "ill" if n % 3 else "well", {"well": 1 - p, "ill": p})
+        for n, p in enumerate(shares)
+    ]
+    table = score_table(scores, {f"c{n}": f"p{n}" for n in range(40)})
+    ece = by_key(summarize(scores))["", "ece"]
+    assert table.splitlines()[2].endswith(f" | {ece.value:.3f} |")
+    assert table.endswith(
+        "over 40 patients. Where none stands: draws of patients are no measure of an ECE, as they "
+        "repeat cases."
+    )
 
 
 @pytest.mark.parametrize(
@@ -299,3 +317,44 @@ def test_intervals_hold_the_truth_where_patients_are_drawn(make, key, true, leas
     assert 0.90 <= held / 300 <= 0.99
     assert loose / 300 < 0.89
     assert held / 300 - loose / 300 >= least_gap
+
+
+def with_structure(scores, name, truth, found):
+    """Add a structure that the truth has in some cases (of a Dice), or that is found in others."""
+    cases = list(dict.fromkeys(score.case_id for score in scores))
+    more = [
+        MaskScore(
+            case, name, truth.get(case, 0.0 if case in found else 1.0), 1.0, 1.0, 0.0,
+            true_lesions=int(case in truth), hit_lesions=int(case in truth),
+            found_lesions=int(case in truth or case in found), false_lesions=int(case in found),
+        )
+        for case in cases
+    ]  # fmt: skip
+    return [*scores, *more]
+
+
+def test_a_structure_that_the_truth_never_has_is_no_part_of_the_mean():
+    scores = mask_scores()
+    plain = by_key(summarize(scores, draws=50))["", "dice"].value
+    never = by_key(summarize(with_structure(scores, "cyst", {}, {"c3"}), draws=50))
+    assert never["cyst", "dice"].value == 0  # where it was found and is not there
+    assert never["", "dice"].value == plain
+    gained = model_differences(
+        with_structure(scores, "cyst", {}, set()),
+        with_structure(scores, "cyst", {}, {"c3"}),
+        metrics=("dice",),
+        draws=50,
+    )
+    [mean] = [one for one in gained if one.of == ""]
+    assert mean.value == 0
+
+
+def test_a_mean_is_no_surer_than_its_rarest_structure():
+    scores = mask_scores()
+    for count, has in ((3, False), (7, True)):
+        truth = {f"c{n}": 0.5 + n / 20 for n in range(count)}
+        found = by_key(summarize(with_structure(scores, "tumor", truth, set()), draws=400))
+        for of in ("tumor", ""):
+            assert found[of, "dice"].patients == count
+            assert np.isfinite(found[of, "dice"].low) == has
+        assert found["", "dice"].few

@@ -7,15 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medvision.errors import OutputError
+from medvision.errors import OutputError, require_extra
 from medvision.files import write_text
 from medvision.outputs.measurements import save_measurements
 from medvision.outputs.nifti import save_nifti
 from medvision.outputs.overlay import save_overlay
+from medvision.outputs.sc import WHAT as SC
 from medvision.outputs.sc import save_sc
+from medvision.outputs.seg import WHAT as SEG
 from medvision.outputs.seg import save_labelmap, save_seg
+from medvision.outputs.source import check_source
+from medvision.outputs.sr import WHAT as SR
 from medvision.outputs.sr import save_sr
 from medvision.outputs.summary import save_summary
+from medvision.outputs.table import series_of
 from medvision.outputs.uncertainty import SUFFIX, UNCERTAINTY, save_uncertainty
 from medvision.prediction import Prediction
 from medvision.spec import TASKS, Task
@@ -36,12 +41,15 @@ class Writer:
         The tasks whose results it can hold.
     usual : bool
         Whether it is written where no format is asked for.
+    dicom : str
+        What it is called where it is written beside DICOM files, and of none else; else empty.
     """
 
     suffix: str
     write: Callable[[Prediction, Study, Path], Path]
     tasks: tuple[Task, ...] = TASKS
     usual: bool = True
+    dicom: str = ""
 
 
 def write_mask(prediction: Prediction, study: Study, path: Path) -> Path:
@@ -52,8 +60,9 @@ def write_mask(prediction: Prediction, study: Study, path: Path) -> Path:
 
 
 def write_json(prediction: Prediction, study: Study, path: Path) -> Path:
-    """Write the measurements, or the classes' probabilities, as JSON."""
-    return write_text(path, json.dumps(prediction.to_dict(), indent=2) + "\n")
+    """Write the measurements, or the classes' probabilities, as JSON, and of which series."""
+    said = {"case_id": prediction.case_id, **series_of(study), **prediction.to_dict()}
+    return write_text(path, json.dumps(said, indent=2) + "\n")
 
 
 RESERVED = ("run", "results", "report")  # run.json, results.csv, report.html stand beside them
@@ -63,10 +72,10 @@ WRITERS: Mapping[str, Writer] = {
     "overlay": Writer(".png", save_overlay),
     "csv": Writer(".csv", save_measurements, usual=False),
     "html": Writer(".html", save_summary, usual=False),
-    "seg": Writer("_seg.dcm", save_seg, ("segmentation",), usual=False),
-    "seg-labelmap": Writer("_labelmap.dcm", save_labelmap, ("segmentation",), usual=False),
-    "sr": Writer("_sr.dcm", save_sr, usual=False),  # after seg, to which it refers
-    "sc": Writer("_sc.dcm", save_sc, usual=False),
+    "seg": Writer("_seg.dcm", save_seg, ("segmentation",), False, SEG),
+    "seg-labelmap": Writer("_labelmap.dcm", save_labelmap, ("segmentation",), False, SEG),
+    "sr": Writer("_sr.dcm", save_sr, usual=False, dicom=SR),  # after seg, to which it refers
+    "sc": Writer("_sc.dcm", save_sc, usual=False, dicom=SC),
     UNCERTAINTY: Writer(SUFFIX, save_uncertainty, ("segmentation",), usual=False),
 }
 
@@ -129,6 +138,19 @@ def check_name(case_id: str) -> None:
         raise OutputError(f"A case called {case_id!r} cannot name a file: give it another case_id.")
 
 
+def check_formats(study: Study, formats: Sequence[str]) -> None:
+    """Refuse what cannot be written of a study, before anything is predicted.
+
+    Raises
+    ------
+    OutputError
+        When a format is written beside DICOM files, and the scan has none.
+    """
+    for kind in formats:
+        if WRITERS[kind].dicom:
+            check_source(study.image, WRITERS[kind].dicom)
+
+
 def choose_formats(formats: Sequence[str], task: Task) -> tuple[str, ...]:
     """Return the formats asked for, or without any the usual ones of a task.
 
@@ -136,11 +158,15 @@ def choose_formats(formats: Sequence[str], task: Task) -> tuple[str, ...]:
     ------
     OutputError
         For a format that no writer writes, or not of such a result.
+    MissingExtra
+        For one that needs what is not installed.
     """
     fitting = tuple(kind for kind, writer in WRITERS.items() if task in writer.tasks)
     for kind in formats:
         if kind not in fitting:
             why = f"A {task} has no output" if kind in WRITERS else "Unknown output"
             raise OutputError(f"{why} {kind!r}. Choose from: {', '.join(fitting)}.")
+        if WRITERS[kind].dicom:
+            require_extra("highdicom", "seg", WRITERS[kind].dicom)
     usual = tuple(kind for kind in fitting if WRITERS[kind].usual)
     return tuple(dict.fromkeys(formats)) or usual

@@ -17,12 +17,19 @@ from medvision.outputs.batch_studies import as_float, in_studies, number, studie
 from medvision.outputs.charts import histogram
 from medvision.outputs.page import CONFIDENCE, RESEARCH, page_html, shown
 from medvision.outputs.saved import RESULTS, Saved, card_of, read_saved
+from medvision.outputs.table import MODEL, OTHER, SERIES, UNREADABLE
 from medvision.render.ink import label_color
 from medvision.review import YES
 
 REPORT = "report.html"
 MOST_CHARTS, MOST_REASONS, MOST_NAMES = 60, 40, 60
 TRIES = 3
+KINDS = {
+    UNREADABLE: "Cannot be read",
+    SERIES: "No series, or several: --series chooses one",
+    MODEL: "Not for this model",
+    OTHER: "Other reasons",
+}
 PLAIN = "#4b5b70"
 STYLE = """h1 { font-size: 1.5rem; }
 .counts b { font-size: 1.25rem; margin-right: 0.2rem; }
@@ -39,6 +46,7 @@ svg text { font-size: 11px; fill: #555; }
 .studies img { display: block; border-radius: 3px; background: #101012; }
 .studies .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .study, .reason { overflow-wrap: anywhere; }
+h3 { font-size: 1rem; margin-bottom: 0.2rem; }
 .study { min-width: 13rem; }
 .thumb { width: 1px; }
 .bad { color: #a11212; font-weight: 600; }
@@ -127,23 +135,34 @@ def by_status(
 
 
 def failures_html(failed: Sequence[Mapping[str, str]]) -> str:
-    """Return the reasons, the commonest first, each with its studies."""
+    """Return the reasons by their kind, the commonest first, each with its studies."""
     if not failed:
         return ""
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for row in failed:
-        groups.setdefault(reason_of(row), []).append(row["case_id"])
+        groups.setdefault((failure_of(row), reason_of(row)), []).append(row["case_id"])
     ranked = sorted(groups.items(), key=lambda one: (-len(one[1]), one[0]))
-    rows = "".join(
-        f'<tr><td class="number">{len(names)}</td><td class="reason">{shown(reason)}</td>'
-        f'<td class="small reason">{shown(some_of(names))}</td></tr>'
-        for reason, names in ranked[:MOST_REASONS]
-    )
-    head = '<tr><th class="number">studies</th><th>reason</th><th>which</th></tr>'
+    parts = []
+    for kind, words in KINDS.items():
+        rows = "".join(
+            f'<tr><td class="number">{len(names)}</td><td class="reason">{shown(reason)}</td>'
+            f'<td class="small reason">{shown(some_of(names))}</td></tr>'
+            for (failure, reason), names in ranked[:MOST_REASONS]
+            if failure == kind
+        )
+        if rows:
+            head = '<tr><th class="number">studies</th><th>reason</th><th>which</th></tr>'
+            parts.append(f'<h3>{words}</h3><div class="wide"><table class="studies">{head}{rows}')
+            parts.append("</table></div>")
     left = len(ranked) - MOST_REASONS
     more = f'<p class="small">{left} rarer reasons stand in {RESULTS}.</p>' if left > 0 else ""
-    table = f'<div class="wide"><table class="studies">{head}{rows}</table></div>'
-    return f"<h2>Failures</h2>{table}{more}"
+    return f"<h2>Failures</h2>{''.join(parts)}{more}"
+
+
+def failure_of(row: Mapping[str, str]) -> str:
+    """Return the kind of a failure; tables of earlier versions do not say."""
+    kind = row.get("failure", "")
+    return kind if kind in KINDS else OTHER
 
 
 def reason_of(row: Mapping[str, str]) -> str:
@@ -176,7 +195,8 @@ def distributions_html(saved: Saved, done: Sequence[Mapping[str, str]]) -> str:
         remark = f"; {in_studies(unknown)} without a number" if unknown else ""
         absent = sum(v == 0 for v in values) if volumes else 0
         remark += f"; 0 in {in_studies(absent)}" if absent else ""
-        charts.append(histogram(name, values, "ml" if volumes else "", color, span, remark))
+        counted, unit = in_studies(len(values)), "ml" if volumes else ""
+        charts.append(histogram(name, values, counted, unit, color, span, remark))
     if not charts:
         return ""
     what = "Volumes" if volumes else "Probabilities"
@@ -194,21 +214,22 @@ def confidence_html(done: Sequence[Mapping[str, str]]) -> str:
     remark = f"; {flagged} to review" if any(row.get("review") for row in done) else ""
     if unknown := len(done) - len(values):
         remark += f"; {in_studies(unknown)} without a number"
-    chart = histogram("Least sure of a study", values, "", PLAIN, remark=remark)
+    counted = in_studies(len(values))
+    chart = histogram("Least sure of a study", values, counted, "", PLAIN, remark=remark)
     return f'<h2>Confidence</h2><div class="charts">{chart}</div><p class="small">{CONFIDENCE}</p>'
 
 
 def settings_html(model: str, card: Mapping[str, Any]) -> str:
     """Return what the run card says of the run, a line each."""
     given, digest = fact(card, "model", "given_as"), fact(card, "model", "sha256")
-    command, formats = card.get("command"), card.get("formats")
+    formats, runs = card.get("formats"), runs_of(card)
     versions = {"medvision": "medvision-toolkit", "torch": "torch", "Python": "python"}
-    made = ((name, fact(card, "versions", key)) for name, key in versions.items())
+    made = ((name, fact(runs[-1], "versions", key)) for name, key in versions.items())
     device, name = fact(card, "resolved", "device"), fact(card, "resolved", "device_name")
     facts = {
         "Model": model + (f" ({given})" if given and given != model else ""),
         "Model's SHA-256": digest,
-        "Command": shlex.join(map(str, command)) if isinstance(command, list) else "",
+        "Command": "; then ".join(dict.fromkeys(filter(None, map(command_of, runs)))),
         "Device": f"{device} ({name})" if name else device,
         "Versions": ", ".join(f"{name} {said}" for name, said in made if said),
         "Files a study": ", ".join(map(str, formats)) if isinstance(formats, list) else "",
@@ -221,6 +242,19 @@ def settings_html(model: str, card: Mapping[str, Any]) -> str:
         if rows
         else f"<p>No {RESULTS_MARK} tells how they came about.</p>"
     )
+
+
+def runs_of(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the runs of a card that did something; of an earlier version the card, its last."""
+    runs = card.get("runs")
+    known = [one for one in runs if isinstance(one, Mapping)] if isinstance(runs, list) else []
+    return [one for one in known if one.get("cases")] or known[:1] or [card]
+
+
+def command_of(run: Mapping[str, Any]) -> str:
+    """Return the command line of a run; empty when it is not there."""
+    command = run.get("command")
+    return shlex.join(map(str, command)) if isinstance(command, list) else ""
 
 
 def fact(card: Mapping[str, Any], part: str, name: str) -> str:

@@ -71,7 +71,7 @@ def study_row(row: Mapping[str, str], names: Sequence[str], volumes: bool, sure:
     badge = f' <span class="badge">{WORD}</span>' if row.get("review") == YES else ""
     said = [
         f"<b>{shown(row['case_id'])}</b>{badge}",
-        f'<span class="small">{shown(row["source"])}</span>',
+        f'<span class="small">{shown(row["source"])}{shown(series_in_words(row))}</span>',
     ]
     if row["status"] == "failed":
         reason = shown(row.get("reason", ""))
@@ -94,6 +94,14 @@ def study_row(row: Mapping[str, str], names: Sequence[str], volumes: bool, sure:
     seconds = as_float(row.get("seconds", ""))
     cells.append(f'<td class="number">{"" if seconds is None else f"{seconds:.1f}"}</td>')
     return "".join(cells)
+
+
+def series_in_words(row: Mapping[str, str]) -> str:
+    """Return which series of its study a DICOM result is of; a file's name tells that itself."""
+    if not row.get("study_key"):
+        return ""
+    told = (f"series {row['series']}" if row.get("series") else "", row.get("modality", ""))
+    return "".join(f", {one}" for one in told if one)
 
 
 def predicted_cell(row: Mapping[str, str]) -> str:

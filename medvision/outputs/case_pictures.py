@@ -50,8 +50,9 @@ def goodness(score: Score) -> float:
 def extreme_cases(scores: Sequence[Score], count: int = 3) -> tuple[list[str], list[str]]:
     """Return the cases that went worst, the worst first, and those that went best, the best first.
 
-    By the mean Dice over structures, or the probability of what is true. No case is in both: of
-    few cases half are worst. Equal ones are in the order of their names.
+    By the mean Dice over structures that are there or were found, or the probability of what is
+    true. No case is in both: of few cases half are worst. Equal ones are in the order of their
+    names, and one in which nothing was to be found and nothing was went as well as can be.
 
     Parameters
     ----------
@@ -67,8 +68,10 @@ def extreme_cases(scores: Sequence[Score], count: int = 3) -> tuple[list[str], l
     """
     each: dict[str, list[float]] = {}
     for score in scores:
-        each.setdefault(score.case_id, []).append(goodness(score))
-    mean = {case_id: float(np.mean(values)) for case_id, values in each.items()}
+        mine = each.setdefault(score.case_id, [])
+        if not isinstance(score, MaskScore) or score.empty != "both":
+            mine.append(goodness(score))
+    mean = {case_id: float(np.mean(values or [1.0])) for case_id, values in each.items()}
     ranked = sorted(mean, key=lambda case_id: (mean[case_id], case_id))
     worst = ranked[: min(count, (len(ranked) + 1) // 2)]
     rest = [case_id for case_id in ranked if case_id not in worst]

@@ -15,6 +15,7 @@ BINS = (6, 24)  # at least and at most about so many
 def histogram(
     name: str,
     values: Sequence[float],
+    counted: str,
     unit: str,
     color: str,
     span: tuple[float, float] | None = None,
@@ -27,6 +28,8 @@ def histogram(
     name : str
     values : sequence of float
         At least one.
+    counted : str
+        How many they are, in words: ``"3 studies"``.
     unit : str
         May be empty.
     color : str
@@ -56,7 +59,7 @@ def histogram(
     end = low + len(counts) * step
     said = (
         f"median {middle:.3g}{unit}, from {min(values):.3g} to {max(values):.3g}{unit}, "
-        f"{len(values)} {'study' if len(values) == 1 else 'studies'}{remark}"
+        f"{counted}{remark}"
     )
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

@@ -21,7 +21,7 @@ from medvision.outputs.charts import histogram
 from medvision.outputs.curves import FIRST, GUIDE, SECOND, Axes, Point, chart, curve, dot
 from medvision.outputs.html_tables import raw_table, table_html
 from medvision.outputs.page import shown
-from medvision.score_tables import cell
+from medvision.score_tables import cases_in_words, cell
 from medvision.scores import ClassScore, LabelScore, arrays, label_arrays
 from medvision.statistics import Figure
 
@@ -276,5 +276,9 @@ def confidence_html(scores: Classes) -> str:
         name: [float(one) for one in values if one is not None] for name, values in sides.items()
     }
     span = (min((one for values in known.values() for one in values), default=0.0), 1.0)
-    charts = [histogram(name, values, "", PLAIN, span) for name, values in known.items() if values]
+    charts = [
+        histogram(name, values, cases_in_words(len(values)), "", PLAIN, span)
+        for name, values in known.items()
+        if values
+    ]
     return f'<div class="charts">{"".join(charts)}</div>' if charts else ""

@@ -197,7 +197,7 @@ def mask_sections(facts: EvaluationFacts, masks: Sequence[MaskScore]) -> dict[st
     """Return what is told of masks."""
     return {
         "Dice": mask_charts.dice_html(masks),
-        "Volumes": mask_charts.volumes_html(masks),
+        "Volumes": mask_charts.volumes_html(masks, facts.figures),
         "Lesions": mask_charts.lesions_html(masks, facts.figures),
         "Empty masks": mask_charts.empty_html(masks, facts.figures),
     }

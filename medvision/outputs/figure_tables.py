@@ -20,6 +20,7 @@ from medvision.score_tables import (
     Columns,
     cell,
     grid_rows,
+    note,
     p_cells,
     signed,
 )
@@ -66,6 +67,8 @@ def main_tables(scores: Sequence[Score], figures: Sequence[Figure]) -> str:
         if rows:
             caption = "" if title else "All together: the mean over structures" if masks else ""
             parts.append(table_html(head, rows, caption, bool(title), stacked=True))
+    if told:
+        parts.append(f'<p class="small">{shown(note(figures))}</p>')
     return "".join(parts)
 
 

@@ -16,11 +16,12 @@ from medvision.outputs.charts import histogram
 from medvision.outputs.curves import FIRST, GUIDE, Axes, chart, curve, dot, spread, thinned
 from medvision.outputs.html_tables import table_html
 from medvision.render.ink import label_color
-from medvision.score_tables import cell
+from medvision.score_tables import cases_in_words, cell
 from medvision.scores import MaskScore
 from medvision.statistics import Figure
 
 MOST_CHARTS = 60  # structures that have charts
+NEITHER = ("both", "both")  # two models agree that there is nothing, and rightly so
 SIGMAS = 1.96  # standard deviations within which 95 % of normal values lie
 
 
@@ -38,12 +39,16 @@ def color_of(number: int) -> str:
 
 
 def dice_html(scores: Sequence[MaskScore]) -> str:
-    """Return a histogram of the Dice of each structure."""
-    each = list(by_structure(scores).items())
-    least = min(one.dice for one in scores)  # all have one axis
+    """Return a histogram of the Dice of each structure that any case has."""
+    each = [
+        (name, color_of(n), dice)
+        for n, (name, mine) in enumerate(by_structure(scores).items())
+        if (dice := [one.dice for one in mine if one.empty != "both"])
+    ]
+    least = min((value for *_, dice in each for value in dice), default=0.0)  # all have one axis
     charts = [
-        histogram(f"Dice of {name}", [s.dice for s in mine], "", color_of(n), (least, 1.0))
-        for n, (name, mine) in enumerate(each[:MOST_CHARTS])
+        histogram(f"Dice of {name}", dice, cases_in_words(len(dice)), "", color, (least, 1.0))
+        for name, color, dice in each[:MOST_CHARTS]
     ]
     return f'<div class="charts">{"".join(charts)}</div>{left_out(len(each))}'
 
@@ -64,23 +69,24 @@ class Limits:
     high: float
 
 
-def limits_of_agreement(errors: Sequence[float]) -> Limits:
-    """Return the mean of errors, and their limits of agreement: mean ± 1.96 standard deviations.
+def limits_of_agreement(errors: Sequence[float], mean: float) -> Limits:
+    """Return the limits of agreement of errors: their mean ± 1.96 standard deviations.
 
-    As Bland & Altman (Lancet 1986) have them; NaN of fewer than two cases.
+    As Bland & Altman (Lancet 1986) have them; NaN of fewer than two cases. The mean is given:
+    worked out a second time it may end in another last digit than in the table of figures.
 
     Examples
     --------
-    >>> limits_of_agreement([1.0, 1.0])
+    >>> limits_of_agreement([1.0, 1.0], 1.0)
     Limits(cases=2, mean=1.0, low=1.0, high=1.0)
     """
-    mean = float(np.mean(errors))
     room = SIGMAS * float(np.std(errors, ddof=1)) if len(errors) > 1 else float("nan")
     return Limits(len(errors), mean, mean - room, mean + room)
 
 
-def volumes_html(scores: Sequence[MaskScore]) -> str:
+def volumes_html(scores: Sequence[MaskScore], figures: Sequence[Figure]) -> str:
     """Return how far volumes are off, over how large they are; nothing where none is known."""
+    means = {one.of: one.value for one in figures if one.metric == "error_ml"}
     charts: list[str] = []
     rows = []
     each = by_structure(scores)
@@ -88,7 +94,7 @@ def volumes_html(scores: Sequence[MaskScore]) -> str:
         mine = [one for one in every if np.isfinite(one.error_ml)]
         if not mine:
             continue
-        found = limits_of_agreement([one.error_ml for one in mine])
+        found = limits_of_agreement([one.error_ml for one in mine], means[name])
         limits = [found.low, found.high] if np.isfinite(found.low) else []
         written = [f"{value:+.3f}" for value in (found.mean, *limits)]
         rows.append([name, str(found.cases), *[*written, "–", "–"][:3]])
@@ -173,21 +179,21 @@ def empty_html(scores: Sequence[MaskScore], figures: Sequence[Figure]) -> str:
         "without a distance",
     ]
     words = (
-        "Where both are empty, overlaps are 1 and there is no distance; where one is, overlaps "
-        "are 0 and distances are the diagonal of the grid (Metrics Reloaded)"
+        "Where both are empty, overlaps and distances are not defined and not counted, as by "
+        "nnU-Net; where one is, overlaps are 0 and distances are the diagonal of the grid"
     )
     return table_html(head, rows, words)
 
 
 def against_html(scores: Sequence[MaskScore], other: Sequence[MaskScore], name: str) -> str:
     """Return the Dice of each case over that of a second model; above the line it is better."""
-    theirs = {(one.case_id, one.structure): one.dice for one in other}
+    theirs = {(one.case_id, one.structure): one for one in other}
     charts: list[str] = []
     for number, (structure, mine) in enumerate(by_structure(scores).items()):
         pairs = [
-            (one.case_id, theirs[one.case_id, structure], one.dice)
+            (one.case_id, two.dice, one.dice)
             for one in mine
-            if (one.case_id, structure) in theirs
+            if (two := theirs.get((one.case_id, structure))) and (one.empty, two.empty) != NEITHER
         ]
         if not pairs or len(charts) >= MOST_CHARTS:
             continue

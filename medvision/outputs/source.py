@@ -91,8 +91,8 @@ def is_day(text: str) -> bool:
         return False
 
 
-def read_source(scan: Volume, what: str) -> Source:
-    """Read the headers of the files that a scan was read from.
+def check_source(scan: Volume, what: str) -> Path:
+    """Return the first of the files that a scan was read from.
 
     Parameters
     ----------
@@ -103,13 +103,11 @@ def read_source(scan: Volume, what: str) -> Source:
     Raises
     ------
     OutputError
-        When they are no DICOM files, lie in a zip, are not there any more, or lack the UIDs by
-        which a result refers to them.
+        When they are no DICOM files, lie in a zip, or are not there any more.
     """
-    paths = scan.info.sources
-    if not paths:
+    if not scan.info.sources:
         raise OutputError(f"{what} is written beside DICOM files; this scan has none. {INSTEAD}.")
-    first = paths[0]
+    first = scan.info.sources[0]
     if archive_of(first) is not None:
         raise OutputError(
             f"{what} takes names and places from the DICOM files: unpack {archive_of(first)} first."
@@ -118,10 +116,23 @@ def read_source(scan: Volume, what: str) -> Source:
         raise OutputError(f"{what} takes names and places from {first}, which is not there.")
     if not is_dicom(first):
         raise OutputError(f"{what} is written beside DICOM files; {first} is none. {INSTEAD}.")
+    return first
+
+
+def read_source(scan: Volume, what: str) -> Source:
+    """Read the headers of the files that a scan was read from.
+
+    Raises
+    ------
+    OutputError
+        As `check_source`, or when they lack the UIDs by which a result refers to them.
+    """
+    first = check_source(scan, what)
     header = tidied(first)
     missing = [name for name in NEEDED if not header.get(name)]
     if missing:
         raise OutputError(f"{what} refers to its scan; {first} lacks {', '.join(missing)}.")
+    paths = scan.info.sources
     return Source(first, header, tuple(frame for path in paths for frame in read_frames(path)))
 
 

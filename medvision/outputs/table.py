@@ -12,8 +12,43 @@ from medvision.prediction import DIGITS, Prediction, digits_of
 from medvision.review import review_word
 from medvision.spec import Task, label_of
 from medvision.spreadsheet import harmless
+from medvision.study import Study, StudyRef, digest_of
 
 SET, DECIDED = CALIBRATED = ("prediction_set", "decided")  # of a calibrated classification
+
+FAILURES = UNREADABLE, SERIES, MODEL, OTHER = ("unreadable", "series", "model", "other")  # kinds
+
+
+def series_of(study: Study) -> dict[str, str]:
+    """Return what tells whereof a result is: ``series``, ``modality`` and ``study_key``.
+
+    Labels as `medvision info` shows them, never words of a header; of several inputs each with its
+    name: ``"t1=2; flair=3"``.
+    """
+    volumes = study.volumes
+    return {
+        "series": joined({name: one.label for name, one in study.series.items()}),
+        "modality": joined({name: one.info.modality for name, one in volumes.items()}),
+        "study_key": digest_of(study.image.info.study_uid),
+    }
+
+
+def joined(words: Mapping[str, str]) -> str:
+    """Return a word of each input; the only one without its input's name."""
+    if len(words) < 2:
+        return "".join(words.values())
+    return "; ".join(f"{name}={word}" for name, word in words.items() if word)
+
+
+def candidates_of(ref: StudyRef) -> dict[str, str]:
+    """Return the same of a study that was not read, as far as it is clear without choosing."""
+    images = [one for one in ref.series if one.role == "image"]
+    modalities = dict.fromkeys(one.modality for one in images if one.modality)
+    return {
+        "series": images[0].label if len(images) == 1 else "",
+        "modality": ", ".join(modalities),
+        "study_key": ref.key,
+    }
 
 
 def row_of(
@@ -31,6 +66,7 @@ def row_of(
         "case_id": prediction.case_id,
         "source": source,
         "status": "ok",
+        "failure": "",
         "reason": "",
         "warnings": "; ".join(prediction.warnings),
         "confidence": "" if least is None else least,
@@ -57,12 +93,15 @@ def row_of(
     return row
 
 
-def failed_row(case_id: str, source: str, reason: str, seconds: float) -> dict[str, Any]:
-    """Return the row of a study that has no result."""
+def failed_row(
+    case_id: str, source: str, reason: str, seconds: float, failure: str = OTHER
+) -> dict[str, Any]:
+    """Return the row of a study that has no result; `failure` is one of `FAILURES`."""
     return {
         "case_id": case_id,
         "source": source,
         "status": "failed",
+        "failure": failure,
         "reason": reason,
         "warnings": "",
         "seconds": seconds,
@@ -70,15 +109,19 @@ def failed_row(case_id: str, source: str, reason: str, seconds: float) -> dict[s
 
 
 def columns_of(task: Task, class_names: Sequence[str], calibrated: bool = False) -> list[str]:
-    """Return the columns of the table."""
-    columns = ["case_id", "source", "status", "reason", "warnings"]
-    columns += ["confidence", "review", "seconds"]
+    """Return the columns of the table.
+
+    ``study`` is what `medvision info` calls the study, whatever series or box a run takes of it.
+    ``study_key`` is `StudyRef.key`, the same wherever the files lie.
+    """
+    columns = ["case_id", "source", "study", "series", "modality"]
+    columns += ["status", "failure", "reason", "warnings", "confidence", "review", "seconds"]
     if task == "classification":
         columns += ["predicted", *(CALIBRATED if calibrated else ())]
-        return [*columns, *(f"{name}_probability" for name in class_names)]
+        return [*columns, *(f"{name}_probability" for name in class_names), "study_key"]
     for name in class_names:
         columns += [f"{name}_ml", f"{name}_voxels"]
-    return [*columns, "touches_border", "mask"]
+    return [*columns, "touches_border", "mask", "study_key"]
 
 
 def write_results(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> Path:

@@ -17,6 +17,8 @@ COLORS: tuple[Color, ...] = (
     (213, 94, 0), (204, 121, 167), (0, 114, 178),
 )  # fmt: skip
 INK, PAPER, FAINT, TRACK = (235, 235, 235), (16, 16, 18), (150, 150, 155), (44, 44, 48)
+GROUND = (*PAPER, 190)  # with opacity: INK on it over white has a contrast of 7, as WCAG's AAA asks
+PAD, BAR_GAP = 2, 4  # pixels of ground around a label, and between words and the scale below them
 CAUTION, ALERT = (255, 200, 60), (255, 120, 95)
 # Black-body colors: they rise in brightness, in print and to color-blind people too
 HEAT: tuple[Color, ...] = ((60, 0, 80), (190, 20, 60), (250, 110, 10), (255, 235, 90))
@@ -46,16 +48,44 @@ def text(
     size: int,
     anchor: str = "la",
 ) -> None:
-    """Write words with a dark rim, so that they are legible on any scan."""
-    draw.text(
-        at,
-        spelled(words),
-        fill=color,
-        font=ImageFont.load_default(size),
-        anchor=anchor,
-        stroke_width=1,
-        stroke_fill=PAPER,
-    )
+    """Write words on a page; on a scan `label` is legible, too."""
+    font = ImageFont.load_default(size)
+    draw.text(at, spelled(words), fill=color, font=font, anchor=anchor)
+
+
+def label(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    words: str,
+    size: int,
+    anchor: str = "la",
+    bar: int = 0,
+) -> None:
+    """Write words on a dark ground, which makes them legible on the brightest scan.
+
+    Parameters
+    ----------
+    draw : ImageDraw
+        Of mode ``"RGBA"``, for the scan to shine through the ground.
+    at : (x, y)
+        Pixels; where the `anchor` of the words lies.
+    words : str
+    size : int
+        Of the font, in pixels.
+    anchor : str
+        As Pillow names it.
+    bar : int
+        Pixels of a line right below words that are anchored at their right: a scale.
+    """
+    font = ImageFont.load_default(size)
+    left, top, right, bottom = draw.textbbox(at, spelled(words), font=font, anchor=anchor)
+    x, y = right - 1, bottom + BAR_GAP
+    if bar:
+        left, bottom = min(left, x - bar), y + 2
+    draw.rectangle((left - PAD, top - PAD, right + PAD - 1, bottom + PAD - 1), fill=GROUND)
+    text(draw, at, words, INK, size, anchor)
+    if bar:
+        draw.line((x - bar, y, x, y), fill=INK, width=2)
 
 
 def length(words: str, size: int) -> int:

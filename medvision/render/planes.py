@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 import medvision.render.ink as ink
-from medvision.render.ink import FAINT, INK, PAPER, Color
+from medvision.render.ink import FAINT, PAPER, Color
 from medvision.volume import Volume, Window
 
 Region: TypeAlias = tuple[slice, slice, slice]
@@ -226,7 +226,7 @@ class Picture:
         panel = Image.new("RGB", (self.side, self.side), PAPER)
         corner = ((self.side - size[0]) // 2, (self.side - size[1]) // 2)
         panel.paste(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), corner)
-        self._annotate(ImageDraw.Draw(panel), plane, at)
+        self._annotate(ImageDraw.Draw(panel, "RGBA"), plane, at)
         return panel
 
     def _shown(
@@ -270,17 +270,16 @@ class Picture:
                 (half, self.side - edge, "md"),
             )
             for (x, y, anchor), letter in zip(places, plane.letters, strict=True):
-                ink.text(draw, (x, y), letter, INK, 16, anchor)
+                ink.label(draw, (x, y), letter, 16, anchor)
             bar_mm = next(
                 mm for mm in (100, 50, 20, 10, 5, 2, 1, 0) if mm * self.scale < self.side / 2
             )
             if bar_mm:
-                end, y = self.side - 8, self.side - 8
-                draw.line((end - bar_mm * self.scale, y, end, y), fill=INK, width=2)
-                ink.text(draw, (end, y - 4), f"{bar_mm} mm", INK, 12, "rd")
+                place, wide = (self.side - 8, self.side - 12), round(bar_mm * self.scale)
+                ink.label(draw, place, f"{bar_mm} mm", 12, "rd", bar=wide)
         count = self.scan.shape[plane.axis]
         if self.scan.info.spacing_known or count > 1:  # a picture shows no plane that has a name
-            ink.text(draw, (edge, edge), f"{plane.name} {at + 1}/{count}", INK, 12)
+            ink.label(draw, (edge, edge), f"{plane.name} {at + 1}/{count}", 12)
 
 
 def seen_by_model(volume: Volume, region: Region | None) -> Volume:

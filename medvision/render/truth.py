@@ -8,11 +8,9 @@ import numpy as np
 from PIL import Image
 
 import medvision.render.ink as ink
-from medvision.compare import grid_in_words
-from medvision.errors import GeometryError
 from medvision.render.pages import Page, remarks_on
 from medvision.render.planes import bounds, center_of, display_window, panel_side, plane_images
-from medvision.volume import Volume, same_grid
+from medvision.volume import Volume, on_axes_of
 
 MARGIN_MM = 15.0  # around both masks
 HOW = "filled: found · outlined: truth"
@@ -46,7 +44,10 @@ def draw_case(
         When one of the two does not lie on the scan's grid.
     """
     upright = scan.reoriented("RAS")
-    masks = [on_grid_of(upright, one, what) for one, what in ((truth, "truth"), (found, "found"))]
+    masks = [
+        on_axes_of(upright, one, "the scan", f"the mask of {what}")
+        for one, what in ((truth, "the truth"), (found, "what was found"))
+    ]
     true, mine = (one.array[0] for one in masks)
     either = upright.with_array(((true > 0) | (mine > 0))[None].astype(np.uint8))
     block = bounds(either, MARGIN_MM) if either.array.any() else None
@@ -62,23 +63,6 @@ def draw_case(
     )
     legend = [(name, ink.label_color(label)) for label, name in enumerate(class_names, start=1)]
     return Page("", [panels], (), f"{HOW} · {remarks_on(scan, window)}", legend=legend).draw()
-
-
-def on_grid_of(scan: Volume, labels: Volume, what: str) -> Volume:
-    """Return labels with the axes of a scan.
-
-    Raises
-    ------
-    GeometryError
-        When their voxels do not lie where its do.
-    """
-    turned = labels.reoriented(scan.orientation)
-    if same_grid(turned, scan):
-        return turned
-    raise GeometryError(
-        f"A picture needs masks on the grid of the scan, which has {grid_in_words(scan)}; the mask "
-        f"of the {what} has {grid_in_words(turned)}."
-    )
 
 
 def worst_planes(differs: np.ndarray, either: Volume) -> tuple[int, int, int]:

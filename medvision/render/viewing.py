@@ -116,7 +116,7 @@ def is_large(volume: Volume) -> bool:
 
 def windows_of(volume: Volume) -> dict[str, Window]:
     """Return windows by name, the usual one first; for CT those of its tissues."""
-    usual = {"As usual": display_window(volume)}
+    usual = {"Default window": display_window(volume)}
     if volume.info.unit == "HU":
         return usual | WINDOWS
     if channels_shown(volume) == 3 or not np.issubdtype(volume.array.dtype, np.number):

@@ -182,7 +182,7 @@ def test_every_value_has_a_bin_of_a_round_width(values):
 
 
 def test_a_histogram_says_median_and_range():
-    text = histogram("a", [1.0, 2, 2, 9], "ml", "red")
+    text = histogram("a", [1.0, 2, 2, 9], "4 studies", "ml", "red")
     assert "median 2 ml, from 1 to 9 ml, 4 studies" in text
     assert binned([0.2, 1.0], (0, 1))[0] == 0
 
@@ -233,3 +233,15 @@ def test_a_calibrated_answer_is_told_with_its_set(tmp_path):
     words = Page(batch_html(read_saved(folder), CARD)).words
     assert "one of: yes, no" in words  # the likeliest first
     assert "at its threshold: no, yes" in words
+
+
+def test_the_page_names_the_commands_of_all_runs_that_did_something(tmp_path):
+    saved, versions = many(tmp_path, 2), {"medvision-toolkit": "9.8.7"}
+    runs = [
+        {"command": ["medvision", "predict", name], "cases": cases, "versions": versions}
+        for name, cases in (("first", 4), ("nothing", 0), ("again", 1), ("again", 2))
+    ]
+    html = batch_html(saved, {"runs": runs})
+    assert "medvision predict first; then medvision predict again<" in html
+    assert "nothing" not in html
+    assert "medvision 9.8.7" in html

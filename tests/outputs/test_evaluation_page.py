@@ -262,9 +262,27 @@ def test_the_confusion_matrix_by_hand():
 
 
 def test_limits_of_agreement_by_hand():
-    found = limits_of_agreement([-0.5, 0.5, 1.5])  # mean 0.5, standard deviation 1
+    found = limits_of_agreement([-0.5, 0.5, 1.5], 0.5)  # mean 0.5, standard deviation 1
     assert (found.mean, found.low, found.high) == pytest.approx((0.5, -1.46, 2.46))
-    assert np.isnan(limits_of_agreement([1.0]).low)
+    assert np.isnan(limits_of_agreement([1.0], 1.0).low)
+
+
+def test_the_mean_error_ends_alike_in_all_tables():
+    # their mean is -0.0245: in what digit it ends hangs on the order in which they are summed
+    errors = [0.1577, -0.1565, -0.0907, -0.2067, 0.1075, 0.0417]
+    scores = [MaskScore(f"c{n}", "liver", 0.9, 1, 1, error) for n, error in enumerate(errors)]
+    figures = summarize(scores, draws=0)
+    [mean] = [one.value for one in figures if one.metric == "error_ml"]
+    html = evaluation_html(EvaluationFacts("toy", scores, figures))
+    assert f"mean error {mean:+.3f} ml" in html
+    assert cells(html).count(f"{mean:+.3f}") == 3  # the main figures, volumes, all figures
+    assert len({"-0.024", "-0.025"} & set(cells(html))) == 1
+
+
+def test_what_is_counted_is_called_a_case_everywhere(told):
+    _, html = told
+    assert re.search(r"median .*, from .* to .*, \d+ cases", Page(html).words)
+    assert "stud" not in Page(html).words
 
 
 def test_axes_run_up_and_to_the_right():

@@ -159,7 +159,7 @@ def test_the_table_of_a_classification_holds_probabilities(tmp_path):
     rows = [row_of(prediction, "a.png", 0.1, {}), failed_row("bad", "b.png", "is empty.", 0.1)]
     columns = columns_of(prediction.task, prediction.class_names)
     done, failed = read(write_results(rows, columns, tmp_path / "results.csv"))
-    assert list(done)[8:] == ["predicted", "no_probability", "yes_probability"]
+    assert list(done)[-4:] == ["predicted", "no_probability", "yes_probability", "study_key"]
     assert (done["predicted"], done["no_probability"]) == ("yes", "0.333333")
     assert done["yes_probability"] == "0.666667"
     assert done["warnings"] == "looks odd"
