@@ -334,16 +334,9 @@ def traces(
 ) -> list[Finding]:
     """Return that masked words still tell a class: by what stands in their place."""
     has = np.array([[MASK in text] for text in texts], float)
-    return [
-        Finding(
-            "mask",
-            section,
-            f"In {section} words are hidden, but not that they were there: {figures(word)}",
-            word.auc >= STOP_WORD_AUC,
-        )
-        for word in telling(has, [MASK], labels, groups, names)
-        if word
-    ]
+    told = [one for one in telling(has, [MASK], labels, groups, names) if one]
+    words = f"In {section} words are hidden, but not that they were there:"
+    return [tells("mask", section, words, one) for one in told]
 
 
 def presence(
@@ -353,16 +346,13 @@ def presence(
     ids = {case.case_id for case in having}
     has = np.array([[case.case_id in ids] for case in cases], float)
     labels, groups = [c.label for c in cases], [c.group for c in cases]
-    return [
-        Finding(
-            "presence",
-            section,
-            f"Whether there is a section {figures(word)}",
-            word.auc >= STOP_WORD_AUC,
-        )
-        for word in telling(has, [section], labels, groups, names)
-        if word
-    ]
+    told = [one for one in telling(has, [section], labels, groups, names) if one]
+    return [tells("presence", section, "Whether there is a section", one) for one in told]
+
+
+def tells(kind: str, section: str, words: str, word: TellingWord) -> Finding:
+    """Return that a word, or what stands for one, tells a class."""
+    return Finding(kind, section, f"{words} {figures(word)}", word.auc >= STOP_WORD_AUC)
 
 
 def copies(cases: Sequence[Case]) -> list[Finding]:

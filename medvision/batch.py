@@ -5,32 +5,32 @@ Joins reading, the Predictor, the writers and the store; everything a face shows
 
 from __future__ import annotations
 
-import errno
 import json
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import torch
-
+from medvision.answer import Answer, Ready
 from medvision.errors import MedvisionError, OutputError
 from medvision.execution import AUTO
 from medvision.export import RESOLVED, Export
-from medvision.files import sha256
+from medvision.failure import failure_of, nowhere_to_write, reason_of
+from medvision.files import hashes_of
 from medvision.io import read_study
 from medvision.jobs import Job, Outcome, Shard
-from medvision.outputs import write_outputs
-from medvision.outputs.table import failed_row, row_of
+from medvision.outputs import check_formats, write_outputs
+from medvision.outputs.table import SERIES, candidates_of, failed_row, row_of, series_of
 from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.pipeline import run_pipeline
 from medvision.prediction import Prediction
-from medvision.predictor import Answer, Predictor, Ready
+from medvision.predictor import Predictor
 from medvision.progress import announce, track
 from medvision.run_card import resolved_of
 from medvision.session import Work, open_session
@@ -39,7 +39,6 @@ from medvision.store import Ending, Store
 from medvision.study import Study
 from medvision.whole import Files, hash_inputs, mark_of
 
-NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other study could be written either
 LOOK_EVERY = 0.5  # seconds between two looks at what other processes do
 
 
@@ -109,7 +108,8 @@ def run_batch(
         runtime=predictor.execution.asked, tta=predictor.tta,
     )  # fmt: skip
     with session as run:
-        with saved_at_the_end(run.export), noting_the_way(run.store, predictor):
+        way = noting_the_way(run.store, predictor) if run.waiting else nullcontext()
+        with saved_at_the_end(run.export), way:
             total = run.waiting if show else 0
             share = Share(step, run.waiting) if step else None
             run_studies(run, predictor, run.export.tick, total, debug, share=share)
@@ -181,11 +181,13 @@ class Item:
     """A study on its way."""
 
     job: Job
+    about: dict[str, str] = field(default_factory=dict)  # columns of its row: whereof it is
     study: Study | None = None
     ready: Ready | None = None
     answer: Answer | None = None
     ending: Ending = field(default_factory=lambda: Ending({}))
     reason: str = ""  # why it failed
+    failure: str = ""  # of which kind that is
     clock: Clock = field(default_factory=lambda: Clock())
 
 
@@ -230,7 +232,7 @@ def run_studies(
         warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")  # its words repeat values
         run_pipeline(
             source,
-            partial(read, predictor=predictor, debug=debug),
+            partial(read, predictor=predictor, formats=run.formats, debug=debug),
             partial(predict, predictor=predictor, debug=debug, share=share),
             finish,
             lambda items: track(items, "Predict", total, total > 0),
@@ -268,15 +270,21 @@ def step(item: Item, name: str, debug: bool) -> Iterator[None]:
             raise OutputError(f"{error} Make room and run again: what is done is kept.") from error
         if debug:
             traceback.print_exc()
-        item.reason = reason_of(error)
+        item.reason, item.failure = reason_of(error), failure_of(error, name)
         item.study = item.ready = item.answer = None
 
 
-def read(item: Item, predictor: Predictor, debug: bool = False) -> Item:
-    """Read the scans of a study, and make them ready for the network."""
+def read(
+    item: Item, predictor: Predictor, formats: Sequence[str] = (), debug: bool = False
+) -> Item:
+    """Read the scans of a study, of which `formats` can be written, and make them ready."""
     job, inputs = item.job, predictor.spec.inputs
+    if job.study is not None:
+        item.about = {"study": job.study.case_id, **candidates_of(job.study)}
     with step(item, "read", debug):
         item.study = read_study(job.study or job.source, job.series, job.case_id, inputs=inputs)
+        item.about |= series_of(item.study)
+        check_formats(item.study, formats)
     if predictor.max_ram is None:
         prepare(item, predictor, debug)
     return item
@@ -324,14 +332,26 @@ def write(
                 seconds=item.clock.laps,
                 inputs=files.inputs(sources, hashed).to_json(),
                 input_sha256=hashed,
-                outputs={k: {"file": p.name, "sha256": sha256(p)} for k, p in paths.items()},
+                outputs={kind: {"file": p.name, **hashes_of(p)} for kind, p in paths.items()},
                 marks={kind: mark_of(path) for kind, path in paths.items()},
             )
     if item.reason:
-        row = failed_row(item.job.case_id, source, item.reason, item.clock.total)
+        row = failed_row(item.job.case_id, source, item.reason, item.clock.total, item.failure)
         item.ending = Ending(row, item.clock.laps, files.inputs().to_json())
+    item.ending = replace(item.ending, row=noted({**item.ending.row, **item.about}, item.job.note))
     item.study = None
     return item
+
+
+def noted(row: dict[str, Any], note: str) -> dict[str, Any]:
+    """Return a row that says which option did not apply, where that matters."""
+    if not note:
+        return row
+    if row["status"] == "ok":
+        return row | {"warnings": "; ".join(filter(None, (row["warnings"], note)))}
+    if row["failure"] != SERIES:
+        return row
+    return row | {"reason": f"{note}. {row['reason']}"}
 
 
 def finished(item: Item, predictor: Predictor, debug: bool = False) -> Prediction | None:
@@ -343,21 +363,6 @@ def finished(item: Item, predictor: Predictor, debug: bool = False) -> Predictio
     with step(item, "finish", debug):
         return predictor.finish(ready, answer)
     return None  # it failed
-
-
-def nowhere_to_write(error: BaseException) -> bool:
-    """Tell whether a study could not be written because nothing can be."""
-    cause = error if isinstance(error, OSError) else error.__context__
-    return isinstance(cause, OSError) and cause.errno in NO_PLACE
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a user is told; the text of a foreign error may hold a name, so it is not."""
-    if isinstance(error, MedvisionError):
-        return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return "Out of memory: crop the scan with --box, or use a machine with more."
-    return f"Unexpected {type(error).__name__}: run again with --debug, and please report it."
 
 
 class Clock:

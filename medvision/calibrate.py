@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medvision.answer import sureness
 from medvision.calibration import (
     Shares,
     Truth,
@@ -30,7 +31,7 @@ from medvision.errors import CasesError, OutputError, SpecError
 from medvision.evaluate import evaluate
 from medvision.files import write_text
 from medvision.portable import whole_folder
-from medvision.predictor import Predictor, resolve_device, sureness
+from medvision.predictor import Predictor, resolve_device
 from medvision.review import limit_of
 from medvision.scores import ClassScore, LabelScore, Score, true_classes
 from medvision.spec import read_spec

@@ -23,6 +23,7 @@ from medvision.spec import ModelSpec, read_spec
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "card.md"
 TEXT_ENCODER = "text_encoder"
+MODEL, ENSEMBLE = "model", "ensemble"  # what a training calls the model folders that it leaves
 
 
 def save_model(folder: Path, spec: ModelSpec, state: dict[str, Tensor], card: str) -> Path:

@@ -105,7 +105,8 @@ def predict(
         list[str] | None,
         typer.Option(
             help="The series to take: its number, UID or part of its description; NAME=… for one "
-            "of several inputs. Overrules what the model asks for."
+            "of several inputs. Overrules what the model asks for. Beside studies that have it, "
+            "those without such a series are taken as the model chooses, with a warning."
         ),
     ] = None,
     outputs: Annotated[
@@ -117,7 +118,9 @@ def predict(
         ),
     ] = "",
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, metavar="N", help="CPU threads; 0 leaves it to torch.")
+    ] = 0,
     runtime: Annotated[
         str,
         typer.Option(
@@ -136,6 +139,7 @@ def predict(
         float,
         typer.Option(
             min=0,
+            metavar="GB",
             help="GB of memory that this process may take; a scan that needs more is refused "
             "before it begins, with the figure. 0: no limit.",
         ),
@@ -158,10 +162,15 @@ def predict(
         ),
     ] = "",
     workers: Annotated[
-        int, typer.Option(min=0, help="With --ray; 0: one a GPU, or else one per 4 processors.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="With --ray; 0: one a GPU, or else one per 4 processors."
+        ),
     ] = 0,
     quiet: Quiet = False,
-    debug: Annotated[bool, typer.Option(help="Print the traceback of a failed study.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of a failed study.")
+    ] = False,
 ) -> None:
     """Segment or classify scans: a JSON, a picture, a row of results.csv and perhaps a mask each.
 
@@ -260,6 +269,8 @@ def replay(
 ) -> None:
     """Repeat a run from its run card, and tell whether the files are the same to the byte.
 
+    Zipped ones are compared by what is inside.
+
     Start it in the folder where the run was started: its paths are as they were given.
 
     Example:
@@ -284,8 +295,8 @@ def start_app(
     model: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A model folder, or a folder of such, to choose from beside the bundled ones. "
-            "May be given more than once."
+            help="A model folder, or a folder of models or of trainings (runs/), to choose from "
+            "beside the bundled ones. May be given more than once."
         ),
     ] = None,
     trail: Annotated[
@@ -308,4 +319,4 @@ def start_app(
     """
     from medvision.extras import run_app
 
-    raise typer.Exit(run_app(folder, port, model or (), trail))
+    run_app(folder, port, model or (), trail)

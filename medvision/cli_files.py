@@ -32,15 +32,23 @@ def info(
     Patients have pseudonyms, and dates are days since a patient's first study. What was found is
     kept in the user's cache, without identities: MEDVISION_INDEX=off keeps nothing.
 
+    The key of the pseudonyms is kept there, too: a patient has the same one whenever the same
+    folders are named together, by the same user, on the same machine, with the same version. In a
+    copy, among other folders, of single files, or with MEDVISION_INDEX=off it is another one.
+
+    Into a pipe or a file goes one line a series, with tabs between the columns.
+
     Exits with 1 if any cannot be read.
 
-    Example:
+    Examples:
 
       medvision info scans/
+
+      medvision info scans/ | cut -f 1,4,5
     """
+    from medvision.info_table import print_facts
     from medvision.io import find_studies
     from medvision.io.listing import study_dates, write_csv, write_json
-    from medvision.tables import print_facts
 
     refs = find_studies(inputs, show=True)
     told = study_dates(refs) if dates else None
@@ -89,7 +97,9 @@ def convert(
         str | None,
         typer.Option(help="With --deidentify: the same secret gives the same new UIDs and ids."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace files of an earlier run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of an earlier run.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong.")] = False,
 ) -> None:
     """Write every series as NIfTI with a BIDS side-car, or as DICOM without identities.

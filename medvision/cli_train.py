@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from medvision.plan_file import Plan
+    from medvision.plan_table import PlanTable
     from medvision.text_spec import TextSpec
 
 Cases = Annotated[
@@ -32,7 +33,7 @@ ModelName = Annotated[str, typer.Option(help="Name of the model. Default: that o
 Modality = Annotated[
     str, typer.Option(help="CT or MR, where the files do not say it. CT is windowed in HU.")
 ]
-Width = Annotated[int, typer.Option(min=4, help="Channels of a U-Net's first stage.")]
+Width = Annotated[int, typer.Option(min=4, metavar="N", help="Channels of a U-Net's first stage.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -107,11 +108,13 @@ def plan(
 
       medvision plan cases.csv --fuse gated --sections indication,history
     """
-    from medvision.plan_file import with_settings, write_plan
+    from medvision.plan_file import check_settings, with_settings, write_plan
     from medvision.tables import print_plan
 
+    check_settings(settings or ())
     reports = read_reports(fuse, sections, mask, text_encoder)
-    found = make_plan(cases, task, classes, model, name, modality, width, not quiet, reports)
+    asked = check_table(cases, task, classes)
+    found = make_plan(cases, asked, model, name, modality, width, not quiet, reports)
     found = with_settings(found, settings or ())
     write_plan(found, out)
     if not quiet:
@@ -160,16 +163,27 @@ def train(
     folds: Annotated[
         int,
         typer.Option(
-            min=0, help="Cross-validate: groups are split into this many folds. 0 trains on all."
+            min=0,
+            metavar="N",
+            help="Cross-validate: groups are split into this many folds. 0 trains on all.",
         ),
     ] = 0,
-    fold: Annotated[int | None, typer.Option(min=0, help="Only this fold, counted from 0.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Only this fold, counted from 0.")
+    ] = None,
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on with what lies in --out.")] = False,
+    threads: Annotated[
+        int, typer.Option(min=0, metavar="N", help="CPU threads; 0 leaves it to torch.")
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what lies in --out.")
+    ] = False,
     accept_findings: Annotated[
         bool,
-        typer.Option(help="Train although the reports give the answer away; the card will say so."),
+        typer.Option(
+            "--accept-findings",
+            help="Train although the reports give the answer away; the card will say so.",
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -190,12 +204,29 @@ def train(
 
       torchrun --nproc-per-node=2 -m medvision train cases.csv --plan plan.json --out runs/x
     """
+    from medvision.dataset import read_cases
     from medvision.errors import require_extra
 
     require_extra("lightning_fabric", "train", "Training")
     require_extra("tensorboard", "train", "Training")
-    from medvision.cross_validation import ENSEMBLE, fold_table, train_folds
-    from medvision.plan_file import PLAN, read_plan, with_settings
+    from medvision.plan_file import PLAN, check_settings, read_plan, with_settings
+
+    check_settings(settings or ())
+    if plan_file is not None and (task or classes or model or name or modality or fuse):
+        raise typer.BadParameter(
+            "a plan already says task, classes, model, name, modality and fusion."
+        )
+    if resume and plan_file is None and (out / PLAN).is_file():
+        plan_file = out / PLAN  # what the first command planned, whatever it was told
+    if plan_file is not None:
+        chosen = with_settings(read_plan(plan_file), settings or ())
+        read_cases(cases, (), chosen.spec.task)
+    else:
+        reports = read_reports(fuse, sections, mask, text_encoder)
+        asked = check_table(cases, task, classes)
+    # what is wrong with all that is said before torch is loaded, which takes seconds
+    from medvision.checkpoint import ENSEMBLE
+    from medvision.cross_validation import fold_table, train_folds
     from medvision.processes import first_process
     from medvision.tables import print_plan
 
@@ -204,19 +235,10 @@ def train(
 
         torch.set_num_threads(threads)
     quiet = quiet or not first_process()  # of torchrun's processes the first speaks
-    if resume and plan_file is None and (out / PLAN).is_file():
-        chosen = read_plan(out / PLAN)  # what the first command planned, whatever it was told
-    elif plan_file is not None:
-        if task or classes or model or name or modality or fuse:
-            raise typer.BadParameter(
-                "a plan already says task, classes, model, name, modality and fusion."
-            )
-        chosen = read_plan(plan_file)
-    else:
+    if plan_file is None:
         title = name or out.resolve().name
-        reports = read_reports(fuse, sections, mask, text_encoder)
-        chosen = make_plan(cases, task, classes, model, title, modality, width, not quiet, reports)
-    chosen = with_settings(chosen, settings or ())
+        chosen = make_plan(cases, asked, model, title, modality, width, not quiet, reports)
+        chosen = with_settings(chosen, settings or ())
     if not quiet:
         print_plan(chosen)
     try:
@@ -233,7 +255,7 @@ def train(
             accept=accept_findings,
         )
     except KeyboardInterrupt:
-        typer.secho("Stopped; --resume goes on.", fg="yellow", err=True)
+        typer.secho("Stopped; the same command with --resume goes on.", fg="yellow", err=True)
         raise typer.Exit(130) from None
     if not quiet:
         typer.echo(fold_table(runs))
@@ -246,17 +268,25 @@ def read_reports(
     fuse: str, sections: str, mask: list[str] | None, text_encoder: str
 ) -> dict[str, Any]:
     """Return what is asked for of the reports, as arguments of `plan_cases`."""
+    from medvision.report import DEFAULT_SECTIONS
+    from medvision.text_spec import TextSpec
+
     if not fuse and (sections or mask or text_encoder):
         raise typer.BadParameter("--sections, --mask and --text-encoder need --fuse.")
-    chosen = tuple(s.strip() for s in sections.split(",") if s.strip())
-    found = {"fusion": fuse, "masked": tuple(mask or ()), "text_encoder": text_encoder}
-    return found | ({"sections": chosen} if chosen else {})
+    if not fuse:
+        return {}
+    text = TextSpec(fuse, split(sections) or DEFAULT_SECTIONS, tuple(mask or ()), text_encoder)
+    return {
+        "fusion": text.fusion,
+        "sections": text.sections,
+        "masked": text.masked,
+        "text_encoder": text.encoder,
+    }
 
 
 def make_plan(
     cases: Path,
-    task: str,
-    classes: str,
+    asked: PlanTable,
     model: str,
     name: str,
     modality: str,
@@ -266,14 +296,11 @@ def make_plan(
 ) -> Plan:
     """Plan from a table of cases, with options as they came from the command line."""
     from medvision.cross_validation import plan_cases
-    from medvision.spec import TASKS
 
-    if task and task not in TASKS:
-        raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.")
     return plan_cases(
         cases,
-        task=task or None,
-        class_names=tuple(c.strip() for c in classes.split(",") if c.strip()),
+        task=asked.task,
+        class_names=asked.class_names,
         name=name,
         architecture=model,
         modality=modality,
@@ -281,6 +308,22 @@ def make_plan(
         show=show,
         **reports,
     )
+
+
+def check_table(cases: Path, task: str, classes: str) -> PlanTable:
+    """Return what is to be planned from, or say at once, without torch, what is wrong with it."""
+    from medvision.plan_table import read_plan_table
+    from medvision.spec import TASKS
+
+    known = next((one for one in TASKS if one == task), None)
+    if task and known is None:
+        raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.")
+    return read_plan_table(cases, known, split(classes))
+
+
+def split(words: str) -> tuple[str, ...]:
+    """Return what commas stand between."""
+    return tuple(one.strip() for one in words.split(",") if one.strip())
 
 
 def models() -> None:

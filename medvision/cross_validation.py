@@ -10,19 +10,14 @@ from safetensors.torch import load_file
 
 from medvision.audit import audit_classes
 from medvision.audit_page import verdict
-from medvision.checkpoint import WEIGHTS, load_spec, save_ensemble
-from medvision.dataset import (
-    classes_of,
-    is_multilabel,
-    patients_of,
-    read_cases,
-    task_of,
-)
+from medvision.checkpoint import ENSEMBLE, MODEL, WEIGHTS, load_spec, save_ensemble
+from medvision.dataset import classes_of, patients_of, read_cases
 from medvision.errors import AuditError, CasesError, TrainingError
 from medvision.files import write_text
 from medvision.folds import split_folds
 from medvision.plan import plan
 from medvision.plan_file import PLAN, Plan, read_plan, write_plan
+from medvision.plan_table import read_plan_table
 from medvision.plan_text import plan_text
 from medvision.processes import first_process
 from medvision.report import DEFAULT_SECTIONS
@@ -30,9 +25,8 @@ from medvision.review import limit_in_words, limit_of
 from medvision.score_tables import score_table
 from medvision.scores import Score, least_confidences, read_scores, write_scores
 from medvision.spec import ModelSpec, Task
-from medvision.train import CHECKPOINT, METRICS, MODEL, train
+from medvision.train import CHECKPOINT, METRICS, train
 
-ENSEMBLE = "ensemble"
 SURE = (
     " Each case was judged by one network; an average of several is sure in another way, so that "
     "more or fewer than 5 % of the ensemble's results may be flagged."
@@ -78,29 +72,22 @@ def plan_cases(
     CasesError
         When the cases are not usable, or a segmentation's structures are not named.
     """
-    task = task or task_of(cases_path)
-    cases = read_cases(cases_path, ("", "train"), task)
-    every = read_cases(cases_path, (), task)
-    multilabel = task == "classification" and is_multilabel(every)
-    if task == "classification":
-        class_names = classes_of(cases, class_names, multilabel)
-    elif not class_names:
-        raise CasesError("Name the structures: --classes anterior,posterior (labels 1, 2, …).")
+    table = read_plan_table(cases_path, task, class_names)
     text, reasons = None, dict[str, str]()
     if fusion:
-        text, why = plan_text(cases, fusion, sections, masked, text_encoder)
+        text, why = plan_text(table.cases, fusion, sections, masked, text_encoder)
         reasons |= why
     found = plan(
-        cases,
-        class_names,
+        table.cases,
+        table.class_names,
         name or cases_path.resolve().parent.name or "model",
-        task,
+        table.task,
         architecture,
         modality,
         width,
         show=show,
         text=text,
-        multilabel=multilabel,
+        multilabel=table.multilabel,
     )
     return replace(found, reasons={**found.reasons, **reasons})
 

@@ -17,10 +17,8 @@ from medvision.errors import CasesError, MedvisionError, SpecError
 from medvision.facts import BY, FACTS, fact_columns, facts_of
 from medvision.files import atomic_path
 from medvision.io import read_report, read_volume
-from medvision.progress import track
 from medvision.spec import BETWEEN, NO_CLASS, ModelSpec, Task, names_of
 from medvision.study import Study
-from medvision.transforms import preprocess
 from medvision.volume import Volume, same_grid
 
 REPORTS = ("report", "report_file")  # a report's text, or where it lies
@@ -336,21 +334,6 @@ def read_label_map(path: Path, classes: int) -> Volume:
     if strange:
         raise SpecError(f"{path} holds labels {strange[:5]}; expected 0 to {classes}.")
     return found.with_array(found.array.astype(np.uint8))
-
-
-def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> None:
-    """Read and preprocess every case, and name all that do not fit in one error."""
-    problems = []
-    if spec.task == "classification":
-        problems = strange_labels(cases, spec.class_names, spec.multilabel)
-    for case in track(cases, "Check", len(cases), show):
-        try:
-            segments = spec.task == "segmentation"
-            study = read_case(case, spec)[0] if segments else read_images(case, spec)
-            preprocess(study.volumes, spec)
-        except MedvisionError as error:
-            problems.append(name_case(case, error))
-    refuse(problems)
 
 
 def strange_labels(

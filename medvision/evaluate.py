@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from medvision.compare import labels_of, on_axes_of
+from medvision.compare import labels_of
 from medvision.dataset import Case, name_case, read_case, read_images, refuse, strange_labels
 from medvision.errors import CasesError, MedvisionError
 from medvision.geometry import voxel_mm3
@@ -21,7 +21,7 @@ from medvision.predictor import Predictor
 from medvision.progress import track
 from medvision.scores import ClassScore, LabelScore, MaskScore, Score
 from medvision.spec import names_of
-from medvision.volume import Volume
+from medvision.volume import Volume, on_axes_of
 
 
 def evaluate(

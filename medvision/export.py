@@ -14,7 +14,7 @@ from medvision.jobs import Job, Outcome
 from medvision.outputs.batch_page import save_batch_page
 from medvision.outputs.saved import RESULTS
 from medvision.outputs.table import write_results
-from medvision.run_card import Facts, box_of, run_card, write_run_card
+from medvision.run_card import Facts, box_of, run_card, run_entry, write_run_card
 from medvision.store import Saved, Store
 from medvision.study import StudyRef
 
@@ -25,12 +25,27 @@ RESOLVED = "resolved"  # what the store notes of where the network runs
 
 @dataclass
 class Export:
-    """Writes both tables, now and then, and at the end the page."""
+    """Writes both tables, now and then, and at the end the page.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+    columns : sequence of str
+        Of results.csv.
+    facts : Facts
+    run : str
+        What the store calls this run.
+    found : frozenset of str
+        The studies that it found waiting.
+    """
 
     store: Store
     folder: Path
     columns: Sequence[str]
     facts: Facts
+    run: str
+    found: frozenset[str] = frozenset()
     due: float = 0.0
 
     def save(self) -> None:
@@ -44,10 +59,17 @@ class Export:
         began = time.monotonic()
         with self.store.transaction() as base:
             studies = self.store.listed(base)
-            about = dict(base.execute("SELECT name, value FROM about"))
             ended = [outcome_of(one) for one in studies if one.state in ("done", "failed")]
+            entry = run_entry(self.facts, sum(o.job.case_id in self.found for o in ended))
+            base.execute("UPDATE about SET value=? WHERE name=?", [json.dumps(entry), self.run])
+            about = dict(base.execute("SELECT name, value FROM about"))
             resolved: dict[str, Any] = json.loads(about.get(RESOLVED, "{}"))
-            card = run_card(ended, self.facts, resolved, len(ended) == len(studies))
+            runs = [
+                json.loads(about[name])
+                for name in sorted(about)
+                if name.startswith("run ") and about[name]
+            ]
+            card = run_card(ended, self.facts, resolved, runs, len(ended) == len(studies))
             try:
                 write_results([one.row for one in ended], self.columns, self.folder / RESULTS)
                 write_run_card(self.folder, card)

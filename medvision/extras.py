@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,8 +38,12 @@ def dataset_builder(name: str) -> ModuleType:
     return module
 
 
-def run_app(folder: Path, port: int, models: Sequence[Path] = (), trail: Path | None = None) -> int:
-    """Start the app and wait for it; returns its exit code.
+def run_app(
+    folder: Path, port: int, models: Sequence[Path] = (), trail: Path | None = None
+) -> None:
+    """Be the app's server until this process is told to end.
+
+    It has no process of its own: whoever ends this one ends the server, on any platform.
 
     Parameters
     ----------
@@ -77,7 +80,6 @@ def run_app(folder: Path, port: int, models: Sequence[Path] = (), trail: Path | 
     }
     options = [f"--{key}={value}" for key, value in settings.items()]
     options += [f"--server.allowedHosts={host}" for host in ("127.0.0.1", "localhost")]
-    command = [sys.executable, "-m", "streamlit", "run", str(page), *options]
     from medvision.zoo import all_models  # slow to import, and only needed here
 
     all_models(models)  # tells of what is no model, before a page is open
@@ -88,10 +90,11 @@ def run_app(folder: Path, port: int, models: Sequence[Path] = (), trail: Path | 
         log.touch(mode=0o600)
     except OSError as error:
         raise OutputError(f"The audit log {log} cannot be written: {error.strerror}.") from None
-    environment = {
-        **os.environ,
+    os.environ |= {
         "MEDVISION_TRAIL": str(log),
         "MEDVISION_ROOT": str(folder.resolve()),
         "MEDVISION_MODELS": os.pathsep.join(str(one.resolve()) for one in models),
     }
-    return subprocess.run(command, env=environment, check=False).returncode
+    from streamlit.web.cli import main as streamlit  # an extra
+
+    streamlit(["run", str(page), *options], prog_name="streamlit", standalone_mode=False)

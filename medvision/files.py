@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from isal import igzip
+
 PART = ".part-"  # begins a temporary name; the number of its process follows
 
 
@@ -46,6 +48,18 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes_of(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of a file, and of what is inside where it is zipped (``.gz``).
+
+    Packed bytes also depend on who packed them: two files of the same content may differ.
+    """
+    found = {"sha256": sha256(path)}
+    if path.suffix.lower() == ".gz":
+        with igzip.open(path, "rb") as file:
+            found["unpacked_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def remove_parts(folder: Path, alive: Callable[[], Collection[int]]) -> None:

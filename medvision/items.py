@@ -50,6 +50,21 @@ class Item:
     report: str = ""
 
 
+def check_cases(cases: Sequence[Case], spec: ModelSpec, show: bool = True) -> None:
+    """Read and preprocess every case, and name all that do not fit in one error."""
+    problems = []
+    if spec.task == "classification":
+        problems = strange_labels(cases, spec.class_names, spec.multilabel)
+    for case in track(cases, "Check", len(cases), show):
+        try:
+            segments = spec.task == "segmentation"
+            study = read_case(case, spec)[0] if segments else read_images(case, spec)
+            preprocess(study.volumes, spec)
+        except MedvisionError as error:
+            problems.append(name_case(case, error))
+    refuse(problems)
+
+
 def load_items(
     cases: Sequence[Case],
     spec: ModelSpec,

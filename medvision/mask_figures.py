@@ -2,10 +2,12 @@
 
 Evaluations and comparisons both ask here. Knows nothing of models, volumes or files.
 
-Empty masks are decided as Metrics Reloaded does (Maier-Hein, Reinke et al., Nature Methods 2024,
-and its implementation): where both are empty, overlaps (Dice, IoU, NSD) are 1 and there is no
-distance; where one is, overlaps are 0 and distances are the worst that the grid has, its diagonal,
-as in the BraTS challenges. So no mean gets better because a case was missed.
+Where both masks are empty, the two agree: overlaps (Dice, IoU, NSD) are 1, as in the code of
+Metrics Reloaded (Maier-Hein, Reinke et al., Nature Methods 2024) the Dice is, and there is no
+distance. Means leave such cases out (`medvision.measures`), as nnU-Net's do: most of them would
+tell how rare a structure is. Where one mask is empty, overlaps are 0 and distances are the worst
+that the grid has, its diagonal, as in the BraTS challenges. So no mean gets better because a case
+was missed.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from medvision.spec import ModelSpec
 from medvision.train_config import TrainConfig
 
 PLAN = "plan.json"
+AS_SET = "as set"  # the reason of a setting that a person gave
+HOMES = {f.name: "train" for f in fields(TrainConfig)} | {f.name: "spec" for f in fields(ModelSpec)}
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,11 @@ def with_settings(plan: Plan, settings: Sequence[str]) -> Plan:
         For a setting that is not there, or does not fit.
     """
     data: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    check_settings(settings)
     for setting in settings:
-        name, equals, text = setting.partition("=")
+        name, _, text = setting.partition("=")
         first, *rest = name.strip().split(".")
-        homes = {f.name: "train" for f in fields(TrainConfig)}
-        homes |= {f.name: "spec" for f in fields(ModelSpec)}
-        if not equals or first not in homes:
-            raise SpecError(f"No setting {setting!r}. Known: {', '.join(sorted(homes))}.")
-        place: Any = data[homes[first]]
+        place: Any = data[HOMES[first]]
         last: Any = first
         for deeper in rest:
             place = place.get(last) if isinstance(place, dict) else place[last]
@@ -93,8 +92,33 @@ def with_settings(plan: Plan, settings: Sequence[str]) -> Plan:
                 raise SpecError(f"{setting!r}: there is no {deeper} to set.")
         before = place.get(last) if isinstance(place, dict) else place[last]
         place[last] = value_of(text.strip(), isinstance(before, list))
-        data["reasons"][name.strip()] = "as asked for"
+        data["reasons"] = reasons_without(data["reasons"], name.strip()) | {name.strip(): AS_SET}
     return build_dataclass(Plan, data)
+
+
+def check_settings(settings: Sequence[str]) -> None:
+    """Refuse settings that no plan has, before there is one.
+
+    Raises
+    ------
+    SpecError
+    """
+    for setting in settings:
+        name, equals, _ = setting.partition("=")
+        if not equals or name.strip().split(".")[0] not in HOMES:
+            raise SpecError(f"No setting {setting!r}. Known: {', '.join(sorted(HOMES))}.")
+
+
+def reasons_without(reasons: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return the reasons that still hold when a setting is another.
+
+    Those of what it lies in and of what lies in it do not: they tell how the old one was found.
+    """
+    return {
+        other: why
+        for other, why in reasons.items()
+        if not f"{name}.".startswith(f"{other}.") and not other.startswith(f"{name}.")
+    }
 
 
 def value_of(text: str, several: bool) -> Any:

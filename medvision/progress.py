@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,13 +16,21 @@ def announce(what: str, show: bool = True) -> None:
 
 
 def track(
-    items: Iterable[T], what: str, total: int | None = None, show: bool = True
+    items: Iterable[T],
+    what: str,
+    total: int | None = None,
+    show: bool = True,
+    said: Callable[[], str] | None = None,
 ) -> Iterator[T]:
-    """Yield `items` behind a progress bar named `what`, on standard error; none in a notebook."""
+    """Yield `items` behind a progress bar named `what`, on standard error; none in a notebook.
+
+    After each item `said` is asked what is to stand beside the name.
+    """
     if not show:
         yield from items
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -45,4 +53,8 @@ def track(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        yield from bar.track(items, total=total, description=what)
+        task = bar.add_task(what, total=total)
+        for item in bar.track(items, total=total, task_id=task):
+            yield item
+            if said is not None and (words := said()):
+                bar.update(task, description=f"{what}  {escape(words)}")

@@ -1,4 +1,8 @@
-"""run.json, the run card: all that is needed to know how a result came about, and to repeat it."""
+"""run.json, the run card: all that is needed to know how a result came about, and to repeat it.
+
+Several runs may have written into one folder: what is of each is in ``runs``. Cards of earlier
+versions know the last one alone, whose command, start, seconds and versions are the card's own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What the card of a run says of all its studies.
+    """What the card says of a run and of all its studies.
 
     Parameters
     ----------
@@ -52,24 +56,41 @@ class Facts:
 
 
 def run_card(
-    outcomes: Sequence[Outcome], facts: Facts, resolved: dict[str, Any], finished: bool = True
+    outcomes: Sequence[Outcome],
+    facts: Facts,
+    resolved: dict[str, Any],
+    runs: Sequence[dict[str, Any]],
+    finished: bool = True,
 ) -> dict[str, Any]:
-    """Return the card of a run; paths are as the user gave them.
+    """Return the card of a folder's results; paths are as the user gave them.
 
-    `resolved` is what `resolved_of` says where the network runs.
+    `resolved` is what `resolved_of` says where the network runs, `runs` what `run_entry` said of
+    every run into the folder, the first one first.
     """
     return {
-        "command": list(facts.command),
         **({} if finished else {"status": "unfinished"}),
-        "started": datetime.fromtimestamp(facts.started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - facts.started, 3),
-        "peak_memory_mb": peak_memory_mb(),
+        "runs": list(runs),
         "model": {"name": facts.name, "given_as": facts.given_as, "sha256": facts.sha256},
         "formats": list(facts.formats),
         "resolved": resolved,
+        "cases": [case_entry(outcome) for outcome in outcomes],
+    }
+
+
+def run_entry(facts: Facts, ended: int) -> dict[str, Any]:
+    """Return what the card says of one run, up to now.
+
+    `ended` is how many of the cases that it found waiting have ended, by it or by others that it
+    shares the folder with.
+    """
+    return {
+        "command": list(facts.command),
+        "started": datetime.fromtimestamp(facts.started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - facts.started, 3),
+        "cases": ended,
+        "peak_memory_mb": peak_memory_mb(),
         "versions": {"python": platform.python_version(), **package_versions()},
         "platform": {"system": platform.system(), "machine": platform.machine()},
-        "cases": [case_entry(outcome) for outcome in outcomes],
     }
 
 

@@ -39,6 +39,7 @@ EACH: Columns = {
     "specificity": ("specificity", ".3f"),
     "precision": ("precision", ".3f"),
 }
+SHOWN = {**MASKS, **CLASSES, **EACH}
 
 
 def score_table(scores: Sequence[Score], patients: Mapping[str, str] | None = None) -> str:
@@ -89,7 +90,7 @@ def empties(scores: Sequence[Score]) -> list[str]:
     for structure, found in counts.items():
         told = []
         if found["both"]:
-            told.append(f"{cases_in_words(found['both'])} without any, no distance")
+            told.append(f"{cases_in_words(found['both'])} without any, not counted")
         if found["found"]:
             told.append(f"{found['found']} missed, counted as the worst")
         if found["truth"]:
@@ -194,28 +195,45 @@ def line_of(cells: Sequence[str]) -> str:
 
 
 def cases_of(figures: Sequence[Figure], of: str) -> int:
-    """Return how many cases have a structure or class; of all, how many there are."""
+    """Return how many cases have a structure, or it was found in them, or have a class.
+
+    Of all structures how many have any; of all classes how many there are.
+    """
     mine = [one for one in figures if one.of == of]
-    sick = [one.n for one in mine if one.metric == "sensitivity"] if of != ALL else []
-    return sick[0] if sick else max(one.n for one in mine)
+    telling = ("dice",) if of == ALL else ("dice", "sensitivity")
+    told = [one.n for one in mine if one.metric in telling]
+    return told[0] if told else max(one.n for one in mine)
 
 
 def cell(figure: Figure | None, digits: str, told: bool) -> str:
-    """Return a figure with its interval; a dash where there is none."""
+    """Return a figure, and in brackets its interval where it has one; a dash for no figure."""
     if figure is None or np.isnan(figure.value):
         return "–"
     value = format(figure.value, digits)
-    if not told:
+    if not told or np.isnan(figure.low):
         return value
-    if np.isnan(figure.low):
-        return f"{value} (no interval)"
     return f"{value} ({figure.low:{digits}} to {figure.high:{digits}})"
 
 
 def note(figures: Sequence[Figure]) -> str:
-    """Return what the intervals are of."""
+    """Return what the intervals are of, and why some figures have none."""
+    shown = [one for one in figures if one.metric in SHOWN and not np.isnan(one.value)]
+    bare = list(dict.fromkeys(why_none(one) for one in shown if np.isnan(one.low)))
     patients = max(one.patients for one in figures)
+    if all(np.isnan(one.low) for one in shown):
+        of = f"{patients} patient{'s' * (patients > 1)}"
+        return f"No figure has an interval, of {of}: {'; '.join(bare)}."
     few = min(one.patients for one in figures) < patients and any(one.few for one in figures)
     less = " Some figures rest on fewer than 10 patients." if few else ""
     less = " These are few: the intervals tell little." if patients < 10 else less
-    return f"In brackets: 95 % intervals over {patients} patients.{less}"
+    none = f" Where none stands: {'; '.join(bare)}." if bare else ""
+    return f"In brackets: 95 % intervals over {patients} patients.{less}{none}"
+
+
+def why_none(figure: Figure) -> str:
+    """Return why a figure has no interval."""
+    if figure.metric == "ece":
+        return "draws of patients are no measure of an ECE, as they repeat cases"
+    if figure.method == "none" and figure.patients > 1:
+        return "all draws of patients give the same"
+    return "too few patients"

@@ -133,9 +133,10 @@ def open_session(
         sweep(store, out)
         store.add([entry_of(job) for job in jobs], mine)
         columns = columns_of(spec.task, spec.class_names, spec.calibration is not None)
-        export = Export(store, out, columns, facts)
+        export = Export(store, out, columns, facts, store.add_run())
         run = Session(store, out, tuple(formats), mine, export)
         run.earlier = sort_out(run, retry_failed, show)
+        export.found = frozenset(mine.keys() - run.earlier.keys())
         yield run
         sweep(store, out)  # after those that ended meanwhile
 

@@ -61,7 +61,7 @@ class Ending:
         JSON that tells later whether they have changed.
     input_sha256 : str
     outputs : mapping
-        kind → {file, sha256}
+        kind → {file, sha256, and of zipped ones unpacked_sha256}
     marks : mapping
         kind → [size, time of change] of each output.
     """
@@ -125,6 +125,15 @@ class Store(SharedFile):
         """Note something of the run as a whole."""
         with self.transaction() as base:
             base.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", list(values.items()))
+
+    def add_run(self) -> str:
+        """Return the name of another run into this folder, under which to note what is of it."""
+        with self.transaction() as base:
+            query = "SELECT count(*) FROM about WHERE name LIKE 'run %'"
+            (count,) = base.execute(query).fetchone()
+            name = f"run {count + 1:06}"  # sorted they are in their order
+            base.execute("INSERT INTO about VALUES (?, '')", [name])
+            return name
 
     def begin(self, settings: Mapping[str, str], anew: bool = False) -> None:
         """Hold this run's settings against those of the store; a new store takes them.

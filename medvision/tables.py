@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from medvision.plan_file import Plan
     from medvision.replay import Replayed
     from medvision.spec import Task
-    from medvision.study import SeriesRef, StudyRef
 
 LONGEST = 60  # letters of a setting that are shown
 
@@ -73,7 +72,7 @@ def print_outcomes(
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     done = f"{len(outcomes) - failed} done" + (f" ({told})" if told else "")
     earlier = sum(outcome.earlier for outcome in outcomes)
-    before = f", {earlier} of them in an earlier run" if earlier else ""
+    before = f"; {earlier} of these {len(outcomes)} in an earlier run" if earlier else ""
     console.print(
         f"{done}, {failed} failed{before}. Page: {out / REPORT}; table: {out / RESULTS}, "
         f"the other results beside it; run card: {out / RUN_CARD}",
@@ -120,54 +119,6 @@ def print_notes(outcomes: Sequence[Outcome], console: Console | None = None) -> 
         if note:
             words = f"{outcome.row['case_id']}: {note}"
             console.print(words, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_facts(refs: Sequence[StudyRef], dates: Sequence[str] | None = None) -> None:
-    """Print a row a series, and below the table what is wrong with which.
-
-    Parameters
-    ----------
-    refs : sequence of StudyRef
-    dates : sequence of str, optional
-        One a study, shown instead of the days between a patient's studies.
-    """
-    console = Console()
-    table = Table()
-    for name in ("study", "patient", "date", "series", "kind", "description"):
-        table.add_column(name, overflow="fold")
-    for name in ("voxels", "mm", "axes", "files"):
-        table.add_column(name, justify="right", overflow="fold")
-    for n, ref in enumerate(refs):
-        day = "" if ref.day is None else f"day {ref.day}"
-        for first, one in zip([True] + [False] * len(ref.series), ref.series, strict=False):
-            head = (ref.case_id, ref.patient, dates[n] if dates else day)
-            table.add_row(
-                *(head if first else ("", "", "")),
-                one.label,
-                one.modality or one.format,
-                escape(one.description),
-                voxels_in_words(one),
-                "×".join(f"{mm:.3g}" for mm in one.spacing),
-                one.orientation,
-                str(len(one.files)),
-            )
-    console.print(table)
-    for ref in refs:
-        for one in ref.series:
-            for words in filter(None, (one.problem, *one.notes)):
-                said = f"{ref.case_id} {one.label}: {words}"
-                console.print(said, markup=False, highlight=False, soft_wrap=True)
-    every = [one for ref in refs for one in ref.series]
-    bad = sum(bool(one.problem) for one in every)
-    console.print(f"{len(refs)} studies, {len(every)} series, {bad} unreadable.")
-
-
-def voxels_in_words(one: SeriesRef) -> str:
-    """Return the size of a series, or why it has none."""
-    if not one.shape:
-        return "[red]unreadable[/]" if one.problem else one.role
-    channels = f"{one.shape[0]} of " if one.shape[0] > 1 else ""
-    return channels + "×".join(map(str, one.shape[1:]))
 
 
 def print_findings(findings: Sequence[tuple[str, Sequence[Finding]]]) -> None:

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from medvision.checkpoint import save_model
-from medvision.dataset import Case, check_cases
+from medvision.checkpoint import MODEL, save_model
+from medvision.dataset import Case
 from medvision.errors import TrainingError
 from medvision.evaluate import evaluate
-from medvision.items import Item, Patches, class_weights, load_items
+from medvision.items import Item, Patches, check_cases, class_weights, load_items
 from medvision.losses import BinaryCrossEntropy, SupervisedDice, WeightedCrossEntropy
 from medvision.predictor import Predictor
 from medvision.processes import (
@@ -42,7 +42,7 @@ from medvision.train_config import TrainConfig
 from medvision.train_log import TrainingLog
 from medvision.train_state import TrainState
 
-CHECKPOINT, METRICS, MODEL, CACHE = "checkpoint.pt", "metrics.csv", "model", "cache"
+CHECKPOINT, METRICS, CACHE = "checkpoint.pt", "metrics.csv", "cache"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def fit(
     with closing(log), stop_on_interrupt() as stop:
         if must_look(state, val_cases):
             look(state, val_cases, log)
-        for part, batch in enumerate(track(loader, "Train", len(loader), show), start=1):
+        parts = track(loader, "Train", len(loader), show, log.words)
+        for part, batch in enumerate(parts, start=1):
             if state.done:
                 break
             if not names:

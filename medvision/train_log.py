@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from medvision.scores import MaskScore, Score, figures, true_classes
 
 LOG = "log.csv"
 EVERY = 10  # steps between two lines
+RECENT = 20  # steps whose mean loss is shown
 PICTURES = 2  # validation cases drawn
+WATCHED = {"dice": "Dice", "auc": "AUC", "log_likelihood": "log likelihood"}
 
 
 class TrainingLog:
@@ -30,6 +33,8 @@ class TrainingLog:
     def __init__(self, folder: Path, step: int = 0, first: bool = True) -> None:
         self.path = folder / LOG
         self.losses: list[float] = []
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.looked = ""  # what the last look at the validation cases showed
         self.board: SummaryWriter | None = None
         self.started = time.monotonic()
         if first:
@@ -42,6 +47,7 @@ class TrainingLog:
         if self.board is None:
             return
         self.losses.append(loss)
+        self.recent.append(loss)
         if step % EVERY:
             return
         mean, self.losses = float(np.mean(self.losses)), []
@@ -58,7 +64,10 @@ class TrainingLog:
         """
         if self.board is None:
             return
-        for name, value in figures(scores).items():
+        found = figures(scores)
+        name, value = next(iter(found.items()))
+        self.looked = f"{WATCHED[name]} {value:.2f} at {step}"
+        for name, value in found.items():
             self.board.add_scalar(f"validation/{name}", value, step)
             self._append(step, name.replace("/", "_"), value)
         classes = [s for s in scores if not isinstance(s, MaskScore)]
@@ -68,6 +77,11 @@ class TrainingLog:
         for case in cases[:PICTURES]:
             self._draw(step, predictor, case)
         self.board.flush()
+
+    def words(self) -> str:
+        """Return how it goes: the mean loss of the last steps, and the last validation figure."""
+        loss = f"loss {np.mean(self.recent):.2f}" if self.recent else ""
+        return " · ".join(filter(None, (loss, self.looked)))
 
     def _draw(self, step: int, predictor: Predictor, case: Case) -> None:
         assert self.board is not None

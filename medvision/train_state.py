@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -165,9 +164,9 @@ def read_state(path: Path, device: torch.device) -> dict[str, Any]:
     """Read what `TrainState.save` wrote; a `TrainingError` when it is damaged or something else."""
     try:
         found = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}.") from None
-    if not isinstance(found, dict) or "settings" not in found:
+    except Exception as error:  # the unpickler raises what it likes on a file it does not know
+        raise TrainingError(f"{path} cannot be read ({type(error).__name__}).") from None
+    if not isinstance(found, dict) or not {"settings", "step"} <= set(found):
         raise TrainingError(f"{path} is no state of a training; name another folder.")
     return found
 
@@ -182,7 +181,7 @@ def memory_format(fabric: Fabric, spec: ModelSpec, config: TrainConfig) -> torch
     return torch.channels_last if spec.dims == 2 else torch.channels_last_3d
 
 
-def averaging(most: float) -> Callable[[Any, Any, Tensor], None]:
+def averaging(most: float) -> Callable[[Any, Any, Tensor | int], None]:
     """Return how new weights enter an exponential moving average whose decay rises to `most`.
 
     After n updates the decay is ``min(most, (1 + n) / (10 + n))`` (TensorFlow's
@@ -190,7 +189,7 @@ def averaging(most: float) -> Callable[[Any, Any, Tensor], None]:
     steps, so that a short training does not end in the weights that it began with.
     """
 
-    def update(averages: Any, weights: Any, updates: Tensor) -> None:
+    def update(averages: Any, weights: Any, updates: Tensor | int) -> None:
         n = int(updates)
         enter = get_ema_multi_avg_fn(min(most, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
         enter(averages, weights, updates)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from medvision.checkpoint import SPEC, load_spec
+from medvision.checkpoint import ENSEMBLE, MODEL, SPEC, load_spec
 from medvision.errors import MedvisionError, SpecError
 from medvision.importers import find_importer, imported
 from medvision.progress import announce
@@ -26,8 +26,9 @@ def all_models(folders: Iterable[Path] = ()) -> dict[str, Path]:
     """Return the bundled models and those in some folders, name → folder.
 
     Each folder is a model, or holds some, or is a model of another toolkit (see `find_model`); one
-    of those that cannot be imported is left out, and a line on standard error tells why. A model
-    whose name is taken is called by the folder it lies in, too.
+    of those that cannot be imported is left out, and a line on standard error tells why. Of a
+    folder of trainings the models of each, such as ``runs/x/model``, are called by its name, too:
+    ``x/model``; as is a model whose own name is taken.
 
     Raises
     ------
@@ -43,18 +44,30 @@ def all_models(folders: Iterable[Path] = ()) -> dict[str, Path]:
                 announce_once(f"{top} is left out: {error}")
             continue
         here = [top] if (top / SPEC).is_file() else sorted(s.parent for s in top.glob(f"*/{SPEC}"))
-        if not here:
+        trained = (
+            []
+            if here == [top]
+            else sorted(
+                spec.parent for name in (MODEL, ENSEMBLE) for spec in top.glob(f"*/{name}/{SPEC}")
+            )
+        )
+        if not here and not trained:
             raise SpecError(f"{top} is no model folder, and holds none: no {SPEC} in it.")
         for folder in here:
             add(found, folder, folder)
+        for folder in trained:
+            add(found, folder, folder, depth=2)
     return found
 
 
-def add(found: dict[str, Path], named: Path, folder: Path) -> None:
-    """Add a model by as much of a path as no other is called by, unless it is there already."""
+def add(found: dict[str, Path], named: Path, folder: Path, depth: int = 1) -> None:
+    """Add a model by as much of a path as no other is called by, unless it is there already.
+
+    At least by `depth` parts of it.
+    """
     if folder.resolve() in {one.resolve() for one in found.values()}:
         return
-    parts, depth = named.resolve().parts, 1
+    parts = named.resolve().parts
     while (name := "/".join(parts[-depth:])) in found:
         depth += 1
     found[name] = folder

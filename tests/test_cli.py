@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_phantom import write_series
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from medvision import cli
@@ -133,8 +135,9 @@ def test_the_run_card_repeats_the_run_to_the_byte(model, scans, tmp_path):
     card = json.loads((out / "run.json").read_text())
     assert card["resolved"]["device"] == "cpu"
     assert card["resolved"]["threads"] == torch.get_num_threads()
-    assert card["versions"]["torch"] == torch.__version__
-    assert card["peak_memory_mb"] > 50
+    [ran] = card["runs"]
+    assert ran["versions"]["torch"] == torch.__version__
+    assert ran["peak_memory_mb"] > 50
     case = next(c for c in card["cases"] if c["case_id"] == "scan1_box")
     assert case["input_sha256"] == sha256(scans / "scan1.nii.gz")
     assert case["outputs"]["nifti"]["sha256"] == sha256(out / "scan1_box.nii.gz")
@@ -157,7 +160,7 @@ def test_results_of_other_settings_are_only_replaced_when_asked_to(model, scans,
     again = run(*command)
     assert again.exit_code == 0
     assert "1 of 1 are done already" in again.stderr
-    assert "1 done (1 with warnings), 0 failed, 1 of them in an earlier run" in again.stdout
+    assert "1 done (1 with warnings), 0 failed; 1 of these 1 in an earlier run" in again.stdout
     other = [*command, "--outputs", "json"]
     refused = str(run(*other).exception)
     assert "outputs was nifti, json, overlay and is json" in refused
@@ -321,6 +324,20 @@ def test_every_command_explains_itself_with_an_example():
     ):
         text = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert f"medvision {command}" in text
+
+
+def test_help_on_80_columns_has_every_value_whole():
+    for command in app_commands():
+        env = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+        text = CliRunner().invoke(cli.app, [command, "--help"], env=env).output
+        assert not re.search(r"[^=\s]…", text.replace("NAME=…", "")), command
+    text = CliRunner().invoke(cli.app, ["predict", "--help"], env=env).output
+    assert "mni:left-hippocampus," in text
+    assert "torch-channels-last," in text
+
+
+def app_commands():
+    return sorted(get_command(cli.app).commands)
 
 
 def test_an_unexpected_failure_keeps_its_words_to_itself(model, scans, tmp_path, monkeypatch):

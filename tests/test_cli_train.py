@@ -3,6 +3,8 @@
 import csv
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -47,12 +49,12 @@ def planned(pictures):
 def test_a_plan_is_shown_written_and_trained(planned, tmp_path):
     table, path, said = planned
     assert "8-bit pictures" in said
-    assert "as asked for" in said
+    assert "as set" in said
     assert f"Next: medvision train {table} --plan {path}" in said.replace("\n", " ")
     plan = read_plan(path)
     assert plan.spec.class_names == ("across_columns", "across_rows")
     assert (plan.train.steps, plan.train.batch_size) == (3, 2)
-    assert plan.reasons["steps"] == "as asked for"
+    assert plan.reasons["steps"] == "as set"
     data = json.loads(path.read_text())
     data["train"]["steps"] = 2  # a person's hand
     path.write_text(json.dumps(data))
@@ -188,6 +190,45 @@ def test_what_cannot_be_planned_is_said_and_nothing_written(
     assert isinstance(result.exception, kind)
     assert says in str(result.exception) + " ".join(result.output.split())
     assert not (tmp_path / "p.json").exists()
+
+
+LATE = """
+import sys
+from medvision.cli import app
+from medvision.errors import MedvisionError
+try:
+    app(sys.argv[1:], standalone_mode=False)
+except Exception as error:
+    print(error)
+    assert isinstance(error, MedvisionError) or hasattr(error, "exit_code")
+print(sorted({"torch", "monai"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "cases.csv"], "Name the structures: --classes"),
+        (["plan", "empty.csv", "--classes", "ball"], "empty.csv has no rows"),
+        (["plan", "cases.csv", "--classes", "ball", "--set", "speed=9"], "No setting 'speed=9'"),
+        (["plan", "cases.csv", "--classes", "ball", "--fuse", "glue"], "Unknown fusion 'glue'"),
+        (["train", "cases.csv", "--out", "run"], "Name the structures: --classes"),
+        (
+            ["train", "cases.csv", "--out", "run", "--plan", "p.json", "--classes", "ball"],
+            "already",
+        ),
+        (["train", "cases.csv", "--out", "run", "--plan", "p.json"], "No such file: p.json"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said_before_torch_is_loaded(tmp_path, arguments, says):
+    (tmp_path / "empty.csv").write_text("case_id,image,mask\n")
+    (tmp_path / "scan.nii").touch()
+    (tmp_path / "cases.csv").write_text("case_id,image,mask\na,scan.nii,scan.nii\n")
+    command = [sys.executable, "-c", LATE, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    *told, loaded = done.stdout.splitlines()
+    assert says in " ".join(told)
+    assert loaded == "[]"
 
 
 def test_a_plan_is_not_overruled_by_options(planned, tmp_path):
