@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import streamlit as st
+from notices import told
 from overlays import Overlay, names_in
 from running import Answer
 from state import plain
 from streamlit.delta_generator import DeltaGenerator
+from viewer import identity_of
 
 from medvision import MedvisionError
 from medvision.compare import Comparison, compare_masks
@@ -60,7 +62,7 @@ def show_agreement(compared: Comparison, tolerance_mm: float) -> None:
                 "ASSD, mm": one.assd_mm,
                 nsd: one.nsd,
                 "found, ml": one.ml_found,
-                "held against, ml": one.ml_truth,
+                "reference, ml": one.ml_truth,
                 "difference, ml": one.difference_ml,
                 "difference, %": one.difference_percent,
                 "parts": one.lesions.true,
@@ -74,7 +76,7 @@ def show_agreement(compared: Comparison, tolerance_mm: float) -> None:
         column_config={
             **dict.fromkeys(("Dice", "IoU", nsd, "F1 of parts"), number(format="%.4f")),
             **dict.fromkeys(
-                ("found, ml", "held against, ml", "difference, ml"), number(format="%.3f")
+                ("found, ml", "reference, ml", "difference, ml"), number(format="%.3f")
             ),
             **dict.fromkeys(("HD95, mm", "ASSD, mm"), number(format="%.2f")),
             "difference, %": number(format="%.1f"),
@@ -83,7 +85,7 @@ def show_agreement(compared: Comparison, tolerance_mm: float) -> None:
     st.caption(
         "Where both are empty, overlaps are 1 and there is no distance; where one is, overlaps are "
         "0 and distances are the diagonal of the grid. A part is what hangs together by faces; one "
-        "is hit where a voxel of it was found, and beyond where none is in what it is held against."
+        "is hit where a voxel of it was found, and beyond where none is in the reference."
     )
 
 
@@ -96,13 +98,16 @@ def show_reference(answer: Answer, over: Mapping[str, Overlay]) -> None:
     masks = {name: one for name, one in over.items() if one.answer is None and not one.heat}
     if mine is None or not masks:
         return
-    st.subheader("Held against a mask")
+    st.subheader("Against a reference mask")
     choose, place = st.columns([3, 1])
     own = next((n for n, one in enumerate(masks.values()) if one.of_study), None)
     chosen = choose.selectbox(
-        "The mask", list(masks), index=own, key=f"mask beside {answer.question.source}",
+        "Reference",
+        list(masks),
+        index=own,
+        key=f"mask beside {identity_of(answer.question.source)}",
         placeholder="Choose a mask on the grid of the scan",
-    )  # fmt: skip
+    )
     tolerance_mm = choose_tolerance(place)
     if chosen is None:
         return
@@ -110,7 +115,7 @@ def show_reference(answer: Answer, over: Mapping[str, Overlay]) -> None:
         compared = comparison(mine.key, masks[chosen].key, tolerance_mm, mine, masks[chosen])
         theirs = structures(masks[chosen])
     except MedvisionError as error:
-        st.error(plain(str(error)))
+        st.error(told(str(error)))
         return
     for label, name in structures(mine).items():
         if theirs.get(label, name) not in (name, f"label {label}"):  # the latter: it has no name

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 from running import Answer, Question, active_jobs, ask, device_in_words, spec_of, stamp_of
 from sources import OWN, Source, images_of, series_names
+from viewer import identity_of
 from what_if import report_now
 
 from medvision import Box, Study, StudyRef, parse_box
@@ -56,7 +57,7 @@ def choose_series(ref: StudyRef, source: Source, spec: ModelSpec) -> tuple[str, 
         if source.series and len(spec.inputs) == 1 and not against[source.series]:
             preferred = source.series  # what is looked at
         names = sorted(images, key=lambda name: bool(against[name]))
-        key = f"series for {one.name} of {spec.name} in {source}"
+        key = f"series for {one.name} of {spec.name} in {identity_of(source)}"
         if st.session_state.get(key) not in names:
             st.session_state[key] = preferred or names[0]
         label = st.sidebar.selectbox(
@@ -93,7 +94,7 @@ def choose_box(source: Source, study: Study) -> Box | None:
         st.session_state["where"], st.session_state["typed"] = TYPED, drawn
     if st.session_state.pop("cleared box", False):
         st.session_state["where"] = WHOLE
-    where = side.selectbox("Look at", [WHOLE, *BOXES, TYPED], key="where")
+    where = side.selectbox("Region", [WHOLE, *BOXES, TYPED], key="where")
     if where == WHOLE:
         return None
     if where != TYPED:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 from jobs import Job
+from notices import told
 from running import active_jobs, device_in_words, jobs, predictor_for, spec_of, stamp_of, watch
 from sources import OWN, ROOT, Found, below, found, is_within, log, shown_path
 from state import go, plain
@@ -42,7 +43,7 @@ class Order:
 def show() -> None:
     """Draw the page."""
     every = found()
-    shared = [ref for ref in every.studies if is_within(ref.path, ROOT)]
+    shared = [ref for ref in every.studies if is_within(ref.path, ROOT) and may_hold_image(ref)]
     if not shared:
         st.info(plain(every.problem or "There is no scan in the folder of the app."))
         return
@@ -56,7 +57,12 @@ def show() -> None:
     watch(active)
     last = next((job for job in jobs().of(visitor()) if same_place(job, order)), None)
     if last is not None and last.error:
-        st.error(plain(last.error))
+        st.error(told(last.error))
+
+
+def may_hold_image(ref: StudyRef) -> bool:
+    """Tell whether a study has a series with pixels, which perhaps cannot be read."""
+    return any(one.role == "image" for one in ref.series)
 
 
 def choose(refs: list[StudyRef]) -> Order:
@@ -70,9 +76,9 @@ def choose(refs: list[StudyRef]) -> Order:
     wanted = st.multiselect(
         f"Studies ({len(names)})", names, key="batch studies", placeholder="all of them"
     )
-    boxes = st.multiselect("Look at", list(BOXES), key="batch boxes", placeholder="the whole scan")
+    boxes = st.multiselect("Region", list(BOXES), key="batch boxes", placeholder="the whole scan")
     kinds = [kind for kind, writer in WRITERS.items() if spec.task in writer.tasks]
-    outputs = st.multiselect("Outputs", kinds, key="batch outputs", placeholder="the usual ones")
+    outputs = st.multiselect("Outputs", kinds, key="batch outputs", placeholder="the defaults")
     if not st.session_state.get("batch folder"):
         st.session_state["batch folder"] = f"results_{safe_name(name)}"
     folder = st.text_input("Folder for the results", key="batch folder", help="below the app's")
@@ -142,7 +148,7 @@ def show_state(order: Order, every: Found) -> None:
     try:
         rows = read_saved(order.folder).rows
     except MedvisionError as error:
-        st.warning(plain(str(error)))
+        st.warning(told(str(error)))
         return
     failed = sum(row["status"] == "failed" for row in rows)
     warned = sum(bool(row.get("warnings")) for row in rows)

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 
 import streamlit as st
+from notices import told
 from running import answers
 from sources import (
     TYPES,
@@ -32,6 +33,7 @@ from medvision.tags import find_tags, read_tags
 STATES = ("none", "done", "with warnings", "to review", "failed")
 SIDE = 220  # pixels of a thumbnail
 HEIGHT = 560  # pixels of the worklist
+FORMATS = {"dicom": "DICOM", "nifti": "NIfTI", "itk": "ITK", "raster": "picture"}
 
 
 def show() -> None:
@@ -62,7 +64,7 @@ def filtered(every: Found) -> list[StudyRef]:
     """Return the studies that the filters leave."""
     words, modality, state, days, again = st.columns([4, 3, 3, 3, 1], vertical_alignment="bottom")
     text = words.text_input("Search", key="filter text", placeholder="study, patient, description")
-    kinds = sorted({one.modality or one.format for ref in every.studies for one in ref.series})
+    kinds = sorted({one.modality for ref in every.studies for one in ref.series} - {""})
     wanted = modality.multiselect("Modality", kinds, key="filter modality", placeholder="any")
     states = state.multiselect("Results", STATES, key="filter state", placeholder="any")
     known = [ref.day for ref in every.studies if ref.day is not None]
@@ -80,7 +82,7 @@ def filtered(every: Found) -> list[StudyRef]:
         st.rerun()
     refs = []
     for ref in every.studies:
-        series = [one.modality or one.format for one in ref.series]
+        series = [one.modality for one in ref.series]
         about = [ref.case_id, ref.patient, *(one.description for one in ref.series)]
         fits = all(any(w in part.lower() for part in about) for w in text.lower().split())
         fits &= not wanted or any(one in wanted for one in series)
@@ -117,14 +119,16 @@ def worklist(refs: list[StudyRef], every: Found) -> StudyRef | None:
             "study": ref.case_id,
             "patient": ref.patient,
             "day": "" if ref.day is None else str(ref.day),
-            "modality": ", ".join(dict.fromkeys(s.modality or s.format for s in ref.series)),
-            "description": next((s.description for s in ref.series if s.description), ""),
+            "modality": ", ".join(dict.fromkeys(s.modality for s in ref.series if s.modality)),
+            "format": formats_of(ref),
+            "description": main.description,
             "series": len(ref.series),
-            "voxels": size_of(ref),
+            "voxels": " × ".join(map(str, main.shape[1:])),
+            "problem": problem_of(ref),
             "report": "✓" if ref.reports else "",
             "results": state_of(ref, every).replace("none", ""),
         }
-        for ref in refs
+        for ref, main in ((ref, main_series(ref)) for ref in refs)
     ]
     columns = {name for row in rows for name, value in row.items() if value not in ("", None)}
     event = st.dataframe(
@@ -140,10 +144,28 @@ def worklist(refs: list[StudyRef], every: Found) -> StudyRef | None:
     return refs[picked[0]] if picked and picked[0] < len(refs) else refs[0]
 
 
-def size_of(ref: StudyRef) -> str:
-    """Return the size of the largest image of a study."""
-    shapes = [one.shape for one in images_of(ref) if one.shape]
-    return " × ".join(map(str, max(shapes, key=prod)[1:])) if shapes else ""
+def main_series(ref: StudyRef) -> SeriesRef:
+    """Return the series that stands for a study in the list: its largest image, or its first."""
+    images = [one for one in images_of(ref) if one.shape]
+    return (
+        max(images, key=lambda one: prod(one.shape))
+        if images
+        else next(iter(ref.series), SeriesRef("", (), ""))
+    )
+
+
+def formats_of(ref: StudyRef) -> str:
+    """Return the formats of a study's series."""
+    found = dict.fromkeys(one.format for one in ref.series)
+    return ", ".join(FORMATS.get(one, one.upper()) for one in found)
+
+
+def problem_of(ref: StudyRef) -> str:
+    """Return why a study, or some of it, cannot be looked at; empty when all can."""
+    bad = sum(bool(one.problem) for one in ref.series)
+    if bad and images_of(ref):
+        return f"{bad} of {len(ref.series)} series unreadable"
+    return "unreadable" if bad else "" if images_of(ref) else "no image"
 
 
 def show_study(ref: StudyRef) -> None:
@@ -159,7 +181,7 @@ def show_study(ref: StudyRef) -> None:
                 source = source_of(ref, name if len(named) > 1 else "")
                 st.image(thumbnail(ref, source), width="stretch")
             except MedvisionError as error:
-                st.warning(plain(str(error)))
+                st.warning(told(str(error)))
         with about:
             words = plain(f"{one.modality} {one.description}".strip())
             st.markdown(f"**{plain(one.label)}** {words}")
@@ -175,7 +197,7 @@ def show_study(ref: StudyRef) -> None:
                 show_tags(ref, one)
     for one in ref.series:
         if one.problem:
-            st.warning(plain(f"{one.label}: {one.problem}"))
+            st.warning(told(f"{one.label}: {one.problem}"))
         elif one.role != "image":
             st.caption(plain(f"{one.label} {one.modality} {one.description}: {one.role}"))
     if ref.reports:
@@ -203,7 +225,7 @@ def show_tags(ref: StudyRef, series: SeriesRef) -> None:
     try:
         tags = find_tags(read_tags(series.files[0], identity=identity), words)
     except MedvisionError as error:
-        st.error(plain(str(error)))
+        st.error(told(str(error)))
         return
     st.dataframe(
         [{"tag": t.tag, "name": t.name, "VR": t.vr, "value": t.value} for t in tags],
@@ -224,7 +246,7 @@ def upload() -> None:
         key=f"upload {st.session_state.get('uploaded', 0)}",
     )
     for words in st.session_state.pop("upload problems", []):
-        st.error(plain(words))
+        st.error(told(words))
     if not given:
         return
     refs, problems = [], []

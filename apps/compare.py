@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 from agreement import choose_tolerance, comparison, show_agreement
+from notices import told
 from overlays import Overlay, overlays_of
 from running import Answer, answers
 from sources import found, log, study_at
@@ -47,7 +48,7 @@ def show() -> None:
     if not rest:
         right.info("There is nothing of the same kind to hold it against.")
         return
-    second = right.selectbox("Held against", rest, key="compare truth")
+    second = right.selectbox("Reference", rest, key="compare truth")
     if st.session_state.get("compared") != (source, first, second):
         log("compare", ref.case_id)
         st.session_state["compared"] = source, first, second
@@ -64,12 +65,12 @@ def show_masks(scan: Volume, source: object, first: Overlay, second: Overlay) ->
     try:
         compared = comparison(first.key, second.key, tolerance_mm, first, second)
     except MedvisionError as error:
-        st.error(plain(str(error)))
+        st.error(told(str(error)))
         return
     mode = control.segmented_control(
         "On the right",
-        ["Held against", "Difference"],
-        default="Held against",
+        ["Reference", "Difference"],
+        default="Reference",
         key="difference",
         label_visibility="collapsed",
     )
@@ -78,7 +79,7 @@ def show_masks(scan: Volume, source: object, first: Overlay, second: Overlay) ->
     at = [float(v) for v in to_world(upright.affine, middle)]
     layers = [first.layer(), second.layer()]
     if mode == "Difference":
-        names = {1: "only found", 2: "only held against", 3: "another structure"}
+        names = {1: "only found", 2: "only in the reference", 3: "another structure"}
         key = ("difference", first.key, second.key)
         layers[1] = labels_layer(compared.difference, names, "Difference", key, colors=COLORS)
     seen = [
@@ -104,12 +105,12 @@ def show_scores(first: Answer, second: Answer) -> None:
     bar = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
     st.dataframe(
         [
-            {"class": one.name, "found": one.a, "held against": one.b, "difference": one.difference}
+            {"class": one.name, "found": one.a, "reference": one.b, "difference": one.difference}
             for one in compare_scores(a, b)
         ],
         hide_index=True,
         column_config={
-            **dict.fromkeys(("found", "held against"), bar),
+            **dict.fromkeys(("found", "reference"), bar),
             "difference": st.column_config.NumberColumn(format="%.3f"),
         },
     )

@@ -29,15 +29,18 @@ HEIGHT = 900  # pixels of the report on the page
 class Asked:
     """What is held against what: equal ones have equal evaluations."""
 
-    folder: Path
+    folders: tuple[Path, ...]  # of the results, and of those to compare with, if any
     table: Path
     split: str
     tolerance_mm: float
     stamps: tuple[float, ...]  # when each file that is read was changed, in seconds
 
 
-def show_evaluation(result: Saved) -> None:
-    """Let the user hold results against a table with the truth, and show what comes of it."""
+def show_evaluation(result: Saved, every: Sequence[Saved]) -> None:
+    """Let the user hold results against a table with the truth, and show what comes of it.
+
+    A second one of `every` result that there is may be held against the same cases.
+    """
     tables = {shown_path(path): path for path, task in tables_below(ROOT) if task == result.task}
     if not tables:
         truth = "mask" if result.task == "segmentation" else "label"
@@ -46,21 +49,29 @@ def show_evaluation(result: Saved) -> None:
             f"{truth}, and perhaps group (the patient), split, sex, age, scanner and site."
         )
         return
-    which, part, place, go = st.columns([3, 1, 1.4, 1], vertical_alignment="bottom")
+    which, against, part, place, go = st.columns([3, 3, 1, 1.4, 1], vertical_alignment="bottom")
     if st.session_state.get("truth table") not in tables:
         st.session_state["truth table"] = next(iter(tables))
     table = tables[which.selectbox("Table with the truth", list(tables), key="truth table")]
+    others = {shown_path(one.folder): one for one in every if is_rival(one, result)}
+    if st.session_state.get("other results") not in others:
+        st.session_state["other results"] = None
+    second = against.selectbox(
+        "Compare with", list(others), key="other results", placeholder="No other results"
+    )
+    results = [result, others[second]] if second else [result]
     split = part.selectbox("Split", SPLITS, key="truth split", format_func=lambda s: s or "all")
     tolerance_mm = choose_tolerance(place) if result.task == "segmentation" else 0.0
     cases = cases_in(table, result, split)
-    asked = Asked(result.folder, table, split, tolerance_mm, stamps_of(result, table, cases))
+    folders, stamps = tuple(one.folder for one in results), stamps_of(results, table, cases)
+    asked = Asked(folders, table, split, tolerance_mm, stamps)
     if go.button("Evaluate", type="primary", width="stretch"):
         st.session_state["evaluated"] = asked
         log_all("compare", cases)
     if st.session_state.get("evaluated") != asked:
         st.caption(f"Cases with truth: {len(cases)}.")
         return
-    facts = evaluated(asked, result, cases)
+    facts = evaluated(asked, results, cases)
     st.download_button(
         "Report (HTML)",
         evaluation_html(facts),
@@ -71,6 +82,12 @@ def show_evaluation(result: Saved) -> None:
     )
     look = "light" if st.context.theme.type == "light" else "dark"
     st.iframe(evaluation_html(facts, look), height=HEIGHT, alt="The report")
+
+
+def is_rival(other: Saved, result: Saved) -> bool:
+    """Tell whether other results can be held against the same truth: those of the same classes."""
+    same = (other.task, other.class_names) == (result.task, result.class_names)
+    return same and other.folder != result.folder
 
 
 def log_all(event: str, cases: Sequence[Case]) -> None:
@@ -123,16 +140,17 @@ def cases_in(table: Path, result: Saved, split: str) -> list[Case]:
     return cases
 
 
-def stamps_of(result: Saved, table: Path, cases: Sequence[Case]) -> tuple[float, ...]:
+def stamps_of(results: Sequence[Saved], table: Path, cases: Sequence[Case]) -> tuple[float, ...]:
     """Return when each file that an evaluation reads was changed."""
-    masks = [result.mask_of(row) for row in result.rows]
-    files = [result.folder / RESULTS, table, *masks, *(case.mask for case in cases)]
+    masks = [one.mask_of(row) for one in results for row in one.rows]
+    tables = [table, *(one.folder / RESULTS for one in results)]
+    files = [*tables, *masks, *(case.mask for case in cases)]
     return tuple(path.stat().st_mtime for path in files if path is not None)
 
 
 @st.cache_resource(show_spinner="Evaluating …", max_entries=4)
-def evaluated(asked: Asked, _result: Saved, _cases: Sequence[Case]) -> EvaluationFacts:
-    """Hold results against the truth.
+def evaluated(asked: Asked, _results: Sequence[Saved], _cases: Sequence[Case]) -> EvaluationFacts:
+    """Hold results against the truth, and those to compare with, where there are any.
 
     Raises
     ------
@@ -141,28 +159,31 @@ def evaluated(asked: Asked, _result: Saved, _cases: Sequence[Case]) -> Evaluatio
     """
     outside = [
         row["case_id"]
-        for row in _result.rows
-        if (path := _result.mask_of(row)) and not is_within(path, ROOT)
+        for one in _results
+        for row in one.rows
+        if (path := one.mask_of(row)) and not is_within(path, ROOT)
     ]
     if outside:
         raise CasesError(f"The mask of {outside[0]} lies outside of the folder of the app.")
-    first = judged_results(asked.folder)
+    first, *others = map(judged_results, asked.folders)
+    other = others[0] if others else None
     try:
-        found = judge_cases(
-            first, _cases, asked.folder, tolerance_mm=asked.tolerance_mm, show=False
-        )
+        found = judge_cases(first, _cases, asked.folders[0], other, asked.tolerance_mm, show=False)
     except MedvisionError as error:
         raise CasesError(from_root(str(error))) from None
     masks = first.task == "segmentation"
-    options = ["--split", asked.split] if asked.split else []
+    folder, *against = map(shown_path, asked.folders)
+    options = ["--against", *against] if against else []
+    options += ["--split", asked.split] if asked.split else []
     options += ["--tolerance", f"{asked.tolerance_mm:g}"] if masks else []
-    table, folder = shown_path(asked.table), shown_path(asked.folder)
+    table = shown_path(asked.table)
     command = ["medvision", "evaluate", table, "--results", folder, *options]
     said = table_settings(asked.table, _cases, asked.split, asked.tolerance_mm if masks else {})
     facts = facts_of(found, _cases, table, said, [*command, "--out", "evaluation"])
     return replace(
         facts,
         title=from_root(facts.title),
+        other=from_root(facts.other),
         settings={name: from_root(value) for name, value in facts.settings.items()},
         warnings=[from_root(note) for note in facts.warnings],
     )

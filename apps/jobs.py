@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from medvision.batch import reason_of
+from medvision.failure import reason_of
 
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 KEPT = 12  # jobs of a visitor, with their results; the oldest ended ones go first

@@ -12,9 +12,10 @@ import compare
 import results
 import streamlit as st
 import view
+from notices import told
 from running import jobs
 from sources import found
-from state import PAGES, keep_choices, page_now, plain
+from state import PAGES, keep_choices, page_now
 
 from medvision import MedvisionError
 
@@ -61,7 +62,7 @@ def main() -> None:
     try:
         SHOW[here]()
     except MedvisionError as error:
-        st.error(plain(str(error)))
+        st.error(told(str(error)))
 
 
 main()

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from html import escape
 
 import streamlit as st
+from notices import told
 from running import Answer, predictor_for, stamp_of
 from sources import log
-from state import plain
+from state import duration, plain
 
 from medvision import MedvisionError, Prediction, write_outputs
 from medvision.explain import explain
@@ -20,7 +21,6 @@ from medvision.outputs.page import CONFIDENCE
 from medvision.outputs.uncertainty import UNCERTAINTY
 from medvision.prediction import calibrated_note, in_percent
 from medvision.render import heat_panels, label_color
-from medvision.review import other_warnings, review_note
 from medvision.spec import BETWEEN
 
 DICOM = {"seg": "Mask (DICOM SEG)", "sr": "Findings (DICOM SR)", "sc": "Picture (DICOM SC)"}
@@ -33,17 +33,12 @@ FILES = {
     UNCERTAINTY: "Uncertainty (NIfTI)",
 }
 COLUMNS = 5  # of downloads, at least
-FLAG = ":material/flag:"
 
 
 def show_answer(answer: Answer) -> None:
-    """Show why to look, warnings, what the model said, downloads, and for a class why."""
+    """Show what the model said, downloads, and for a class why."""
     prediction = answer.prediction
-    st.caption(plain(f"{answer.name}, {answer.seconds:.1f} s on {answer.device}"))
-    if note := review_note(prediction):
-        st.error(plain(note), icon=FLAG)
-    for warning in other_warnings(prediction):
-        st.warning(plain(warning))
+    st.caption(plain(f"{answer.name}, {duration(answer.seconds)} on {answer.device}"))
     if prediction.scores is not None:
         show_classes(prediction)
     else:
@@ -141,7 +136,7 @@ def show_dicom(answer: Answer) -> None:
                     files[kind] = (paths[kind].name, paths[kind].read_bytes())
         st.session_state["dicom files"] = answer.id, files, reasons
     for reason in reasons:
-        st.warning(plain(reason))
+        st.warning(told(reason))
     offer(answer, files)
 
 
@@ -211,7 +206,7 @@ def show_reasons(found: Explanation) -> None:
     """Show where the network looked; words are shown where reports are changed."""
     for warning in found.warnings:
         if warning not in found.prediction.warnings:
-            st.warning(plain(warning))
+            st.warning(told(warning))
     panels = heat_panels(found.scan, found.heat)
     for row in zip(*panels, strict=True) if len(panels) > 1 else panels:
         for column, panel in zip(st.columns(len(row)), row, strict=True):

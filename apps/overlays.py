@@ -142,6 +142,6 @@ def choose_overlays(every: dict[str, Overlay], fresh: Answer | None) -> list[Ove
     if not every:
         return []
     chosen = st.sidebar.multiselect(
-        "Laid over it", list(every), key="over", placeholder="A mask, or another result"
+        "Overlay", list(every), key="over", placeholder="A mask, or another result"
     )
     return [every[title] for title in chosen]

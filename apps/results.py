@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 from evaluations import show_evaluation
-from sources import ROOT, Found, found, from_root, is_within, shown_path
-from state import go, plain
+from notices import in_app, listed
+from sources import ROOT, Found, found, images_of, is_within, shown_path
+from state import duration, go, plain
 
 from medvision.outputs.batch_studies import to_review
 from medvision.outputs.saved import ML, PROBABILITY, Saved
@@ -17,8 +18,9 @@ from medvision.study import StudyRef
 
 PARTS = STUDIES, EVALUATION = ("Studies", "Evaluation")
 BINS = 20
-FIRST = ("case_id", "status", "predicted")
-LAST = ("warnings", "touches_border")
+# columns of results.csv, and what they are called here
+FIRST = {"case_id": "study", "status": "status", "predicted": "predicted"}
+LAST = {"warnings": "warnings", "touches_border": "touches the border"}
 
 
 def show() -> None:
@@ -26,7 +28,7 @@ def show() -> None:
     every = found()
     if not every.results:
         st.info(
-            "No folder of results here yet. Make one with "
+            "No folder of results here yet. Make one on the page Batch, or with "
             "`medvision predict FOLDER --model MODEL --out FOLDER/results`."
         )
         return
@@ -47,7 +49,7 @@ def show() -> None:
         "Part", PARTS, key="results part", required=True, label_visibility="collapsed"
     )
     if part == EVALUATION:
-        show_evaluation(result)
+        show_evaluation(result, every.results)
         return
     show_table(result, every)
     if failed:
@@ -70,7 +72,8 @@ def show_table(result: Saved, every: Found) -> None:
         selection_mode="single-row",
         height=min(420, 38 + 35 * len(rows)),
         column_config=formats_of(result),
-        key=f"{len(rows)} rows of {result.folder}",
+        placeholder="",
+        key=f"{len(rows)} rows of {shown_path(result.folder)}",
     )
     picked = event["selection"]["rows"]
     if not picked:
@@ -81,8 +84,12 @@ def show_table(result: Saved, every: Found) -> None:
     if ref is None:
         st.warning(plain(f"The scan of {row['case_id']} is not below the folder of the app."))
         return
+    if said := [one for one in (row.get("reason"), *row.get("warnings", "").split("; ")) if one]:
+        st.warning(listed(said))
+    if not images_of(ref):
+        return
     look, _ = st.columns([1, 3])
-    if look.button(f"Look at {row['case_id']}", type="primary", width="stretch"):
+    if look.button(f"View {row['case_id']}", type="primary", width="stretch"):
         open_row(row, ref, result)
 
 
@@ -94,7 +101,7 @@ def chosen_rows(result: Saved) -> list[int]:
         return every
     alone = st.toggle(
         f"Only those to review ({len(flagged)}), the least sure first",
-        key=f"review of {result.folder}",
+        key=f"review of {shown_path(result.folder)}",
     )
     return flagged if alone else every
 
@@ -108,7 +115,7 @@ def open_row(row: Mapping[str, str], ref: StudyRef, result: Saved) -> None:
 
 def table_row(row: Mapping[str, str], result: Saved) -> dict[str, Any]:
     """Return a row with numbers as numbers."""
-    shown: dict[str, Any] = {name: row[name] for name in FIRST if name in row}
+    shown: dict[str, Any] = {word: row[name] for name, word in FIRST.items() if name in row}
     if any(r.get("confidence") for r in result.rows):
         shown["confidence"] = number(row.get("confidence", ""))
     if any(r.get("review") for r in result.rows):
@@ -118,15 +125,19 @@ def table_row(row: Mapping[str, str], result: Saved) -> dict[str, Any]:
             if f"{name}{end}" in row:
                 what = f"{name}, ml" if end == ML else name
                 shown[what] = number(row[f"{name}{end}"])
-    shown |= {name: row[name] for name in LAST if any(r.get(name) for r in result.rows)}
-    if "seconds" in row:
-        shown["seconds"] = number(row["seconds"])
+    shown |= {
+        word: in_app(row[name])
+        for name, word in LAST.items()
+        if any(r.get(name) for r in result.rows)
+    }
+    if (seconds := number(row.get("seconds", ""))) is not None:
+        shown["time"] = duration(seconds)
     return shown
 
 
 def reason_of(row: Mapping[str, str]) -> str:
-    """Return why a study failed, its path told from the root on."""
-    return from_root(row.get("reason", ""))
+    """Return why a study failed, in the words of the app."""
+    return in_app(row.get("reason", ""))
 
 
 def number(text: str) -> float | None:

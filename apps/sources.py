@@ -39,7 +39,7 @@ TYPES = ("nii", "gz", "zip", "png", "jpg", "jpeg", "tif", "tiff", "dcm", "mha", 
 class Source(NamedTuple):
     """What tells a series from others, and from itself before it changed."""
 
-    study: str  # its path and UID
+    study: str  # its path and key
     series: str  # label; empty for the only one
     changed: float  # seconds
 
@@ -192,16 +192,16 @@ def images_of(ref: StudyRef) -> list[SeriesRef]:
 
 
 def series_names(series: Sequence[SeriesRef]) -> dict[str, SeriesRef]:
-    """Return series by what `read_study` takes: labels, or UIDs where labels are not unique."""
+    """Return series by what `read_study` takes: labels, or keys where labels are not unique."""
     labels = [one.label for one in series]
-    return {one.label if labels.count(one.label) == 1 else one.uid: one for one in series}
+    return {one.label if labels.count(one.label) == 1 else one.key: one for one in series}
 
 
 def source_of(ref: StudyRef, series: str = "") -> Source:
     """Return what tells a series of a study from others, and from itself before it changed."""
     files = [*(file for one in ref.series for file in one.files), *ref.reports]
     changed = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
-    return Source(f"{ref.path} {ref.uid}", series, changed)
+    return Source(f"{ref.path} {ref.key}", series, changed)
 
 
 @st.cache_resource(show_spinner="Reading the scan …", max_entries=6)

@@ -26,6 +26,17 @@ def plain(text: str) -> str:
     return SPECIAL.sub(r"\\\1", text)
 
 
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``0.4 s``, ``42 s``, ``4 min 21 s``, ``1 h 5 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def keep_choices() -> None:
     """Keep the choices of pages that are not drawn now: Streamlit forgets those of its widgets."""
     for name in list(st.session_state):

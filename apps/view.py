@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from agreement import show_reference
 from analyse import TYPED, WHOLE, choose_question, run_button
+from notices import show_notices, told
 from outcomes import explanation_of, show_answer
 from overlays import Overlay, choose_overlays, overlays_of
 from running import (
@@ -71,7 +72,7 @@ def show() -> None:
     if question and (job := last_job(question)) and job.error:
         problem = f"{job.title}: {job.error}"
     if problem:
-        st.error(plain(problem))
+        st.error(told(problem))
     text = spec_of(question.model, stamp_of(question.model)).text if question else None
     if question is None or text is None:
         show_scan(ref, source, study, overlays, question, answer)
@@ -112,7 +113,10 @@ def take_up_again() -> None:
 def choose_scan(all_found: Found, place: DeltaGenerator | None = None) -> tuple[StudyRef, Source]:
     """Let the user choose a study and one of its series, at the side unless a place is given."""
     place = place or st.sidebar
-    refs = {ref.case_id: ref for ref in all_found.studies}
+    refs = {ref.case_id: ref for ref in all_found.studies if images_of(ref)}
+    if not refs:
+        problems = [one.problem for ref in all_found.studies for one in ref.series if one.problem]
+        raise MedvisionError("\n".join(problems) or "There is no image here.")
     if st.session_state.get("scan") not in refs:
         asked = st.query_params.get("scan", "")
         st.session_state["scan"] = asked if asked in refs else next(iter(refs))
@@ -120,9 +124,6 @@ def choose_scan(all_found: Found, place: DeltaGenerator | None = None) -> tuple[
     st.query_params["scan"] = name
     ref = refs[name]
     images = series_names(images_of(ref))
-    if not images:
-        problems = [one.problem for one in ref.series if one.problem]
-        raise MedvisionError("\n".join(problems) or f"{name} holds no image.")
     if len(images) == 1:
         return ref, source_of(ref)
     if st.session_state.get("series") not in images:
@@ -149,14 +150,13 @@ def show_scan(
     """Show the scan in the viewer, and over it what was chosen."""
     image = study.image
     st.caption(f"**{plain(ref.case_id)}** · {plain(facts_in_words(image))}")
-    for note in image.info.notes:
-        st.info(plain(note))
+    show_notices(study, answer)
     layers = []
     for one in overlays:
         try:
             layers.append(one.layer())
         except MedvisionError as error:
-            st.error(plain(f"{one.title}: {error}"))
+            st.error(told(f"{one.title}: {error}"))
     layers += heat_of(answer)
     box = question.box if question else None
     seen = show_viewer(

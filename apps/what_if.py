@@ -8,6 +8,7 @@ import streamlit as st
 from outcomes import explanation_of
 from running import Answer, Question, answers
 from sources import Found, Source
+from viewer import identity_of
 
 from medvision import Study
 from medvision.explanation import GATES
@@ -22,7 +23,7 @@ LONGEST = 50  # letters of a report in the table of attempts
 
 def key_of(source: Source) -> str:
     """Return where the report of a scan is kept, as it reads now."""
-    return f"report of {source}"
+    return f"report of {identity_of(source)}"
 
 
 def report_now(source: Source, study: Study) -> str | None:

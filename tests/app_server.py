@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -37,6 +37,13 @@ def free_port() -> int:
 @contextmanager
 def serving(command, python=sys.executable, end=signal.SIGTERM, **environment):
     """Run a module as a server until the block ends by a signal; yields its address."""
+    with running(command, python, end, **environment) as (address, _):
+        yield address
+
+
+@contextmanager
+def running(command, python=sys.executable, end=signal.SIGTERM, **environment):
+    """Run a module as a server, as `serving` does; yields its address and process."""
     port = free_port()
     with subprocess.Popen(
         [python, "-m", *command, "--port", str(port)],
@@ -57,9 +64,10 @@ def serving(command, python=sys.executable, end=signal.SIGTERM, **environment):
                     break
                 except OSError:
                     time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process
         finally:
-            os.killpg(process.pid, end)
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, end)
 
 
 @contextmanager

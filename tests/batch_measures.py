@@ -7,10 +7,11 @@ from unittest.mock import patch
 import numpy as np
 from batch_runs import SPEC, Threshold, forked, load_logged, write_flat_scans, write_model
 
+from medvision.answer import Answer
 from medvision.batch import run_batch
 from medvision.collect import Found
 from medvision.jobs import Job, plan_jobs
-from medvision.predictor import Answer, Predictor
+from medvision.predictor import Predictor
 from medvision.study import Study
 from medvision.volume import Volume
 

@@ -62,7 +62,7 @@ def classifier_page(tmp_path, monkeypatch):
     write_classifier(models / "toy")
     write_classifier(models / "toy3d", dims=3)
     write_picture(pictures / "a_gray.png", 140)
-    write_picture(pictures / "b_large.png", 200, size=(640, 480))
+    write_picture(pictures / "b_large.png", 200, size=(640, 240))
     Image.new("RGB", (28, 28), (200, 30, 30)).save(pictures / "c_color.png")
     save_nifti(Volume(np.full((1, 9, 9, 9), 9, np.uint8), np.eye(4)), pictures / "d_scan.nii")
     monkeypatch.setattr("medvision.zoo.BUNDLED", models)
@@ -100,8 +100,9 @@ def test_what_a_classifier_was_not_trained_on_is_warned_of(classifier_page):
     page.selectbox(key="scan").select("b_large").run()
     press(page, "Run")
     assert not page.exception
-    assert page.warning[0].value == FORCED
-    assert page.warning[1].value == "extent 640 pixels wide: trained on 28 pixels"
+    [box] = page.error  # one box, above the picture
+    assert f"- {FORCED}\n- 640 × 240 pixels: trained on another shape" in box.value
+    assert not page.warning
     assert page.metric[0].value == "bright"
 
 

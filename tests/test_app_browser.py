@@ -163,12 +163,15 @@ def write_results_with_truth(root):
         save_nifti(Volume(scan, np.eye(4)), root / f"{name}.nii.gz")
         save_nifti(Volume(truth, np.eye(4)), root / "truth" / f"{name}.nii.gz")
         save_nifti(Volume(found, np.eye(4)), root / "results" / f"{name}.nii.gz")
+        found[0, 4 : 9 - n % 2, 4:10, 4:9] = 0
+        save_nifti(Volume(found, np.eye(4)), root / "second" / f"{name}.nii.gz")
         rows.append({"case_id": name, "source": f"{name}.nii.gz", "status": "ok", "seconds": 1.0,
                      "lesion_ml": 0.1, "mask": f"{name}.nii.gz"})  # fmt: skip
         table.append(f"{name},{name}.nii.gz,truth/{name}.nii.gz,{'FM'[n % 2]}")
     columns = columns_of("segmentation", ["lesion"])
-    write_results(rows, columns, root / "results" / "results.csv")
-    write_text(root / "results" / "run.json", '{"model": {"name": "lesions"}, "cases": []}')
+    for folder in ("results", "second"):
+        write_results(rows, columns, root / folder / "results.csv")
+        write_text(root / folder / "run.json", '{"model": {"name": "lesions"}, "cases": []}')
     write_text(root / "cases.csv", "\n".join(table) + "\n")
 
 
@@ -191,6 +194,12 @@ def test_a_person_holds_results_against_the_truth(tmp_path):
         assert f"<b>{dice.split()[0]}</b>" in html
         paper = page.locator("html").evaluate("one => getComputedStyle(one).backgroundColor")
         assert sum(map(int, re.findall(r"\d+", paper)[:3])) < 100  # dark, as the app is
+        choose(tab, "Compare with", "second")
+        tab.locator("iframe[title='The report']").wait_for(state="detached")
+        tab.get_by_role("button", name="Evaluate", exact=True).click()
+        chart = page.locator("figcaption", has_text="higher than of second in")
+        chart.scroll_into_view_if_needed()
+        picture_of(tab, "evaluation_against", tmp_path)
 
 
 def settle(tab):
@@ -211,18 +220,18 @@ def test_a_person_holds_an_answer_and_a_mask_against_a_drawing(tmp_path):
     tall = (1280, 1700)  # a list closes when the page is scrolled to it
     with server as at, browsing(f"{at}/?page=View&scan=scan", webgl=False, size=tall) as tab:
         tab.get_by_role("button", name="Run", exact=True).click()
-        tab.get_by_role("heading", name="Held against a mask").wait_for()
+        tab.get_by_role("heading", name="Against a reference mask").wait_for()
         settle(tab)
-        choose(tab, "The mask", "drawn.nii.gz")
+        choose(tab, "Reference", "drawn.nii.gz")
         words = "Where both are empty, overlaps are 1 and there is no distance"
         tab.get_by_text(words).wait_for()
         picture_of(tab, "view_reference", tmp_path)
         tab.get_by_text("Compare", exact=True).click()
-        tab.get_by_role("heading", name="Held against a mask").wait_for(state="detached")
+        tab.get_by_role("heading", name="Against a reference mask").wait_for(state="detached")
         settle(tab)
         choose(tab, "Found", "earlier.nii.gz")
         settle(tab)
-        choose(tab, "Held against", "drawn.nii.gz")
+        choose(tab, "Reference", "drawn.nii.gz")
         tab.get_by_text(words).wait_for()
         assert tab.get_by_label("Tolerance of the NSD, mm").input_value() == "1.00"
         picture_of(tab, "compare_tolerance", tmp_path)

@@ -143,7 +143,7 @@ def test_results_are_a_table_to_look_through(root, monkeypatch):
     assert not page.exception
     assert page.caption[0].value == "lesions: 3 studies, 1 failed, 0 with warnings."
     table = page.dataframe[0].value
-    assert list(table["case_id"]) == ["scan", "film", "gone"]
+    assert list(table["study"]) == ["scan", "film", "gone"]
     assert table["lesion, ml"][0] == 0.064
     [failures] = [one.value for one in page.dataframe if list(one.value) == ["study", "reason"]]
     assert failures.to_dict("records") == [{"study": "film", "reason": "no mm"}]
@@ -189,6 +189,11 @@ def test_uploads_are_kept_within_limits_and_deleted_with_their_session(root, tmp
 
 def test_dicom_results_are_made_when_asked_for(root, monkeypatch):
     pytest.importorskip("highdicom", reason="needs highdicom (extra seg)")
+
+    def as_mr(data, k):  # the model takes nothing else
+        data.Modality = "MR"
+
+    write_series(root / "dicom", cube(900, (12, 12, 6)), change=as_mr)
     page = open_page(monkeypatch, root, "View", pictures=True)
     page.selectbox(key="scan").select("dicom").run()
     page.selectbox(key="where").select("the whole scan").run()
@@ -216,7 +221,7 @@ def test_a_batch_is_started_watched_and_gone_on_with(root, monkeypatch):
     press(page, "Start")
     assert not page.exception
     assert not page.error
-    assert [one.value for one in page.metric] == ["1", "0", "1"]  # noise is warned of
+    assert [one.value for one in page.metric] == ["1", "0", "1", "1"]  # noise is to review
     assert (root / "results_hippocampus" / "scan.nii.gz").exists()
     page.multiselect(key="batch studies").unselect("scan").run()
     press(page, "Go on")
@@ -252,7 +257,7 @@ def test_an_answer_is_held_against_a_mask_beside_the_scan(root, monkeypatch):
     page.selectbox(key="model").select("hippocampus").run()
     press(page, "Run")
     assert not page.exception
-    [choose] = [one for one in page.selectbox if one.label == "The mask"]
+    [choose] = [one for one in page.selectbox if one.label == "Reference"]
     assert choose.value is None  # which of two files is the truth nobody knows
     choose.select("drawn.nii.gz").run()
     assert not page.exception
@@ -262,7 +267,7 @@ def test_an_answer_is_held_against_a_mask_beside_the_scan(root, monkeypatch):
     drawn = read_labels(root / "drawn.nii.gz", root / "scan.nii.gz")
     scores = mask_scores(said.mask, drawn, said.class_names)
     assert list(table["Dice"]) == [one.dice for one in scores]
-    assert list(table["held against, ml"]) == [one.truth_ml for one in scores]
+    assert list(table["reference, ml"]) == [one.truth_ml for one in scores]
     warned = [one.value for one in page.warning]
     assert "Label 1 is anterior for the model, and lesion in the mask." in warned
 
@@ -300,6 +305,35 @@ def test_results_are_held_against_a_table_with_the_truth(root, monkeypatch):
     choose.select(f"{evil}.csv").run()
     press(page, "Evaluate")
     assert evil not in evaluations_on(page)[0]
+
+
+def test_results_are_held_against_other_results_of_the_same_classes(root, monkeypatch):
+    write_text(root / "cases.csv", "case_id,image,mask\nscan,scan.nii.gz,drawn.nii.gz\n")
+    for name in ("better", "others"):
+        shutil.copytree(root / "results", root / name)
+    shutil.copy(root / "drawn.nii.gz", root / "better" / "scan.nii.gz")  # just as the truth
+    table = (root / "results" / "results.csv").read_text(encoding="utf-8")
+    write_text(root / "others" / "results.csv", table.replace("lesion_ml", "cyst_ml"))
+    page = open_page(monkeypatch, root, "Results")
+    page.selectbox(key="folder").select("results").run()
+    page.segmented_control(key="results part").set_value("Evaluation").run()
+    choose = page.selectbox(key="other results")
+    assert (choose.value, choose.options) == (None, ["better"])
+    press(page, "Evaluate")
+    assert "Against" not in evaluations_on(page)[0]
+    page.selectbox(key="other results").select("better").run()
+    assert not evaluations_on(page)  # it is to be asked for again
+    press(page, "Evaluate")
+    assert not page.exception
+    [shown] = evaluations_on(page)
+    words = re.sub(r"<[^>]+>", " ", shown)
+    assert "Against better" in words
+    assert "lesion Dice 1 1* -0.250" in " ".join(words.split())  # 0.75 less 1
+    assert "--results results --against better" in words
+    assert str(root) not in shown
+    page.selectbox(key="folder").select("better").run()
+    assert page.selectbox(key="other results").options == ["results"]
+    assert not page.exception
 
 
 def test_an_evaluation_says_what_a_table_of_the_truth_is(root, monkeypatch):

@@ -71,7 +71,7 @@ def test_pages(scans, size, tmp_path):
         tab.wait_for_timeout(1500)
         picture_of(tab, f"app_answer{size}", tmp_path)
         tab.get_by_text("Compare", exact=True).click()
-        choose(tab, "Held against", "brain_drawn.nii.gz")
+        choose(tab, "Reference", "brain_drawn.nii.gz")
         tab.locator(".viewer[data-state=shown][data-layers='1']").nth(1).wait_for(timeout=SLOW)
         tab.get_by_text("Difference", exact=True).click()
         tab.get_by_text("only found").first.wait_for(timeout=SLOW)

@@ -13,7 +13,7 @@ from medvision.outputs.nifti import save_nifti
 from medvision.outputs.table import columns_of, write_results
 from medvision.prediction import Prediction
 from medvision.predictor import Predictor
-from medvision.review import doubt_of
+from medvision.review import doubts_of
 from medvision.volume import Volume
 
 NOTE = "the model is less sure of anterior (0.71) than of 95 % of the cases it was validated on"
@@ -59,7 +59,7 @@ def test_results_are_looked_through_by_how_sure_the_model_is(root, monkeypatch):
     assert table["confidence"].tolist()[:3] == [0.95, 0.6, 0.7]
     page.toggle[0].set_value(True).run()
     assert not page.exception
-    assert list(page.dataframe[0].value["case_id"]) == ["b", "c"]
+    assert list(page.dataframe[0].value["study"]) == ["b", "c"]
 
 
 def test_results_without_confidence_look_as_before(root, monkeypatch):
@@ -129,7 +129,7 @@ def unsure(monkeypatch):
             review=0.83,
             uncertainty=doubt,
         )
-        return replace(found, warnings=("looks odd", *doubt_of(found)))
+        return replace(found, warnings=("looks odd", *doubts_of(found)))
 
     monkeypatch.setattr(Predictor, "predict", predict)
 

@@ -4,11 +4,13 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
 import time
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
-from app_server import serving
+from app_server import running, serving
 from toy_classifier import write_picture
 
 
@@ -94,6 +96,26 @@ def test_static_files_are_off_and_the_server_tells_nothing_of_itself(address):
     status, _, body = ask(address, "/_stcore/host-config")
     assert status == 200
     assert json.loads(body).get("useExternalAuthToken") is False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_command_alone_ends_the_server(tmp_path, number):
+    """As `kill PID` and service managers do it: to one process, not to its group."""
+    write_picture(tmp_path / "gray.png", 140)
+    with running(["medvision", "app", str(tmp_path)]) as (address, process):
+        place = urlsplit(address)
+        assert ask(place.netloc, "/")[0] == 200
+        process.send_signal(number)
+        process.wait(timeout=60)
+        assert not living_in_session(process.pid)
+        with pytest.raises(OSError, match="refused"):
+            ask(place.netloc, "/")
+
+
+def living_in_session(leader):
+    """Return the processes that a leader of a session has left behind."""
+    command = ["ps", "-o", "pid=", "-s", str(leader)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -58,19 +58,19 @@ def test_a_run_is_cancelled_and_another_survives_a_reload(served):
     with browsing(f"{address}/?page=View&scan=brain") as tab:
         tab.on("request", lambda request: fetched.append(request.url))
         viewer_of(tab)
-        choose(tab, "Look at", "the whole scan")
+        choose(tab, "Region", "the whole scan")
         tab.get_by_role("button", name="Run", exact=True).click()
         tab.get_by_text("Running on cpu").wait_for(timeout=SLOW)
         tab.get_by_role("button", name="Cancel").click()
         tab.get_by_role("button", name="Run", exact=True).wait_for(timeout=SLOW)
         assert tab.locator(".viewer[data-layers='0']").count() == 1
-        choose(tab, "Look at", "mni:right-hippocampus")
+        choose(tab, "Region", "mni:right-hippocampus")
         before = tab.url
         tab.get_by_role("button", name="Run", exact=True).click()
         tab.wait_for_url(lambda url: url != before, timeout=SLOW)
         tab.reload()
         viewer_of(tab, layers=1)
-        looked_at = tab.get_by_role("combobox", name="Look at")
+        looked_at = tab.get_by_role("combobox", name="Region")
         assert looked_at.input_value() == "mni:right-hippocampus"
         link = tab.url
         other = tab.context.browser.new_context().new_page()  # somebody else
@@ -139,4 +139,4 @@ def test_a_box_drawn_in_the_viewer_is_what_a_model_looks_at(served):
         viewer.focus()
         tab.keyboard.press("Escape")
         typed.wait_for(state="detached", timeout=60_000)
-        assert tab.get_by_role("combobox", name="Look at").input_value() == "the whole scan"
+        assert tab.get_by_role("combobox", name="Region").input_value() == "the whole scan"

@@ -11,7 +11,6 @@ from PIL import Image
 
 from medvision.dataset import (
     Case,
-    check_cases,
     classes_of,
     read_case,
     read_cases,
@@ -20,7 +19,7 @@ from medvision.dataset import (
 )
 from medvision.errors import CasesError
 from medvision.folds import split_folds
-from medvision.items import load_item
+from medvision.items import check_cases, load_item
 from medvision.spec import InputSpec, ModelSpec
 
 SPEC = ModelSpec("m", "segmentation", "unet3d", ("a", "b"), (1, 1, 1), (16, 16, 16))

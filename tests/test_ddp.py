@@ -46,7 +46,7 @@ def test_validation_is_that_of_one_process(both, which):
     one, two, _ = both
     expected, found = (read_scores(run / which / "metrics.csv") for run in (one, two))
     assert [score.case_id for score in found] == [score.case_id for score in expected]
-    assert figures(found) == pytest.approx(figures(expected), abs=1e-3)
+    assert figures(found) == pytest.approx(figures(expected), abs=2e-3)  # a few voxels
 
 
 @pytest.mark.parametrize("which", ["masks", "labels"])

@@ -7,9 +7,10 @@ from pathlib import Path
 import typer
 
 from medvision.cli import app
-from medvision.evaluation import COMPARED, FOUND
+from medvision.evaluation import COMPARED
 from medvision.evaluation_files import FIGURES, FIGURES_JSON, OTHER_SCORES, REPORT, SCORES
 from medvision.facts import FACTS
+from medvision.found_masks import FOUND, FOUND_CARD
 from medvision.mask_figures import TOLERANCE_MM
 from medvision.statistics import DRAWS, FEW
 
@@ -31,7 +32,8 @@ def test_every_option_is_one_of_its_command():
 
 
 def test_what_is_named_is_there():
-    for name in (SCORES, FIGURES, FIGURES_JSON, OTHER_SCORES, REPORT, f"{FOUND}/", *FACTS):
+    files = (SCORES, FIGURES, FIGURES_JSON, OTHER_SCORES, REPORT, f"{FOUND}/", FOUND_CARD)
+    for name in (*files, *FACTS):
         assert f"`{name}`" in PAGE
     text = " ".join(PAGE.split())
     assert f"`--tolerance` ({TOLERANCE_MM:g} mm)" in text

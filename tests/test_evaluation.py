@@ -15,9 +15,10 @@ from medvision import cli
 from medvision.checkpoint import model_hash
 from medvision.dataset import read_cases, write_cases
 from medvision.errors import MedvisionError, OutputError, SpecError
-from medvision.evaluation import FOUND, check_metrics, keep_masks
+from medvision.evaluation import check_metrics
 from medvision.evaluation_files import FIGURES, FIGURES_JSON, OTHER_SCORES, REPORT, SCORES
 from medvision.files import sha256
+from medvision.found_masks import FOUND, FOUND_CARD, keep_masks
 from medvision.io import read_volume
 from medvision.outputs.nifti import save_nifti
 from medvision.scores import LabelScore, read_scores
@@ -130,8 +131,12 @@ def test_a_mask_replaces_no_file_of_the_table(judged):
     truth = cases[0].mask
     write_cases(table.with_name("t.csv"), [row_of(cases[0], "m0")])
     assert truth is not None
-    with pytest.raises(OutputError, match="a file of the table"):
-        keep_masks(read_cases(table.with_name("t.csv")), table.parent)
+    again, ball = read_cases(table.with_name("t.csv")), ["ball"]
+    with (
+        pytest.raises(OutputError, match="a file of the table"),
+        keep_masks(again, table.parent, ball),
+    ):
+        pytest.fail("it began")
 
 
 def row_of(case, case_id):
@@ -180,9 +185,16 @@ def test_cases_without_results_are_named_and_results_without_cases_said(judged, 
     (tmp_path / "empty").mkdir()
     empty = run("evaluate", table, "--results", tmp_path / "empty", "--out", tmp_path / "e")
     assert "holds no results" in str(empty.exception)
-    unnamed = run("evaluate", table, "--results", out / FOUND, "--out", tmp_path / "e")
+    shutil.copy(out / FOUND / "case3.nii.gz", masks)
+    shutil.copy(out / FOUND / "case5.nii.gz", masks)
+    other = run(*judge[:4], "--classes", "a,b", *judge[-2:])
+    assert str(other.exception) == (
+        f"{masks / FOUND_CARD} says that the labels 1, 2, … are ball; asked for were a, b."
+    )
+    (masks / FOUND_CARD).unlink()
+    unnamed = run(*judge[:4], *judge[-2:])
     assert "--classes liver,tumor" in str(unnamed.exception)
-    few = run(*judge[:2], "--results", out / FOUND, "--classes", "a,b", *judge[-2:])
+    few = run(*judge[:4], "--classes", "a,b", *judge[-2:])
     assert few.exit_code == 0  # labels above those that are there may be named
 
 

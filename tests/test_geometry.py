@@ -24,7 +24,7 @@ from medvision.geometry import (
     to_world,
     voxel_mm3,
 )
-from medvision.volume import Volume, same_grid
+from medvision.volume import Volume, on_axes_of, same_grid
 
 angles = st.floats(-3.1, 3.1)
 sizes = st.floats(0.2, 6.0)
@@ -174,3 +174,19 @@ def test_same_grid_sees_a_tenth_of_a_millimeter():
     moved[2, 3] = 0.1
     assert same_grid(one, Volume(np.ones((1, 4, 4, 4)), np.eye(4)))
     assert not same_grid(one, Volume(np.ones((1, 4, 4, 4)), moved))
+
+
+def test_labels_take_the_axes_of_a_scan_voxel_by_voxel_or_are_refused():
+    affine = np.array([[0, 2.0, 0, 5], [-1, 0, 0, 3], [0, 0, 3, 1], [0, 0, 0, 1]])
+    labels = Volume(np.arange(60).reshape(1, 3, 4, 5), affine)
+    for axes in ("RAS", "LPS", "SPL"):
+        scan = Volume(np.zeros((1, 3, 4, 5)), affine).reoriented(axes)
+        turned = on_axes_of(scan, labels)
+        assert np.array_equal(turned.affine, scan.affine)
+        for index in np.ndindex(scan.shape):
+            place = to_voxel(labels.affine, to_world(scan.affine, index)).round().astype(int)
+            assert turned.array[(0, *index)] == labels.array[(0, *place)]
+    far = Volume(np.zeros((1, 3, 4, 6)), affine)
+    says = "The mask does not lie on the grid of the scan: the scan has 3 × 4 × 6 voxels of 1 × 2 ×"
+    with pytest.raises(GeometryError, match=f"{says} 3 mm.*; the mask has 3 × 4 × 5"):
+        on_axes_of(far, labels, "the scan", "the mask")

@@ -14,20 +14,21 @@ LAYERS = {
     0: "codes errors geometry volume study spec train_config prediction phantom files progress "
     "report report_masking report_headings text_spec cleanup_spec inference_spec intensity_spec "
     "from_json room pair_phantom explanation profile review facts calibration_spec "
-    "spreadsheet",
+    "spreadsheet fingerprint_spec",
     1: "io resample tags hidden_bytes",
-    2: "transforms resize intensity drawer sliding between collect consensus memory augment "
+    2: "transforms answer metatensor resize intensity drawer sliding between collect consensus "
+    "memory augment "
     "models render losses metrics scores compare outputs fingerprint tfidf intervals words cleanup "
     "runtime openvino_model exported weighted measures delong statistics differences score_tables "
     "surface lesions mask_figures calibration conformal thresholds",
     3: "checkpoint pickles importers zoo transfer model_table dataset folds items survey plan "
     "plan_file processes train train_state train_log evaluate cross_validation predictor "
-    "plan_text train_card ablate ablation_page audit audit_page attribution explain "
+    "plan_table plan_text train_card ablate ablation_page audit audit_page attribution explain "
     "agreement auto_runtime runtime_cache execution portable portable_text calibrate occlusion",
-    4: "owner sharing store pipeline whole jobs run_card export session batch cluster replay "
-    "convert deidentify evaluation evaluation_files judged",
+    4: "owner sharing store pipeline whole jobs failure run_card export session batch cluster "
+    "replay convert deidentify evaluation evaluation_files found_masks judged",
     5: "cli cli_train cli_datasets cli_files cli_audit cli_explain cli_export cli_import tables "
-    "extras cli_calibrate cli_evaluate __main__ __init__",
+    "info_table extras cli_calibrate cli_evaluate __main__ __init__",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}
 HEAVY = {0: {"torch", "monai", "nibabel", "pydicom", "PIL", "scipy"}, 1: {"torch", "monai"}}

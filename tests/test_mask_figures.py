@@ -133,7 +133,7 @@ def test_a_picture_without_spacing_is_told_in_no_mm():
 
 def test_what_does_not_fit_is_refused():
     found = volume(cube(2, 2, 2))
-    with pytest.raises(GeometryError, match="one grid"):
+    with pytest.raises(GeometryError, match="The truth does not lie on the grid of what was found"):
         mask_scores(found, Volume(found.array, np.eye(4)), ["a"])
     with pytest.raises(SpecError, match=r"no structure 'liver'.*a, b"):
         mask_scores(found, found, ["a", "b"], {"liver": 1.0})

@@ -87,7 +87,7 @@ def test_settings_are_replaced_by_name():
     assert spec.network == {**MADE.spec.network, "features": (8, 16), "deep_supervision": False}
     assert spec.inputs[0].description == "t1|mp{1,2}rage"
     assert [one.intensity.rule for one in spec.inputs] == ["zscore", "window"]
-    assert changed.reasons["steps"] == "as asked for"
+    assert changed.reasons["steps"] == "as set"
     assert with_settings(MADE, ["class_names=liver, tumor"]).spec.class_names == ("liver", "tumor")
     assert with_settings(MADE, []) == MADE
 
@@ -113,3 +113,23 @@ def test_settings_are_replaced_by_name():
 def test_a_setting_that_is_not_there_is_named(setting, says):
     with pytest.raises(SpecError, match=says):
         with_settings(MADE, [setting])
+
+
+def test_a_reason_does_not_outlive_what_it_was_of():
+    """Reasons of what a setting lies in, and of what lies in it, go; others stay in their order."""
+    reasons = {
+        "network": "4 stages",
+        "inputs.0.intensity": "CT in HU",
+        "augment.mirror": "left and right are classes",
+        "steps": "about 500 windows of each case",
+    }
+    plan = replace(MADE, reasons=reasons)
+    told = with_settings(plan, ["network.features=4,8,16", "augment.mirror=R"]).reasons
+    assert told == {
+        "inputs.0.intensity": "CT in HU",
+        "steps": "about 500 windows of each case",
+        "network.features": "as set",
+        "augment.mirror": "as set",
+    }
+    windowed = with_settings(plan, ["inputs.0.intensity.rule=window"])
+    assert "inputs.0.intensity" not in windowed.reasons

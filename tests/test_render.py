@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from medvision.geometry import check_affine
 from medvision.phantom import Ellipsoid, ellipsoid_phantom
@@ -257,3 +257,25 @@ def test_long_titles_and_names_stay_on_the_page(monkeypatch):
     )
     scores_png(picture(HALF), {"very long " * 20: 0.5, "x" * 90: 0.5}, "case_" * 40 + " · model")
     assert max(ink.length(words, size) for words, size in lines) <= 480
+
+
+def luminance(color):
+    """The relative luminance of a color, as WCAG 2 defines it."""
+    part = np.asarray(color) / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_labels_are_legible_on_any_tissue(level):
+    page = Image.new("RGB", (120, 60), (level,) * 3)
+    ink.label(ImageDraw.Draw(page, "RGBA"), (110, 40), "20 mm", 12, "rd", bar=90)
+    pixels = np.asarray(page)
+    rows, columns = np.nonzero((pixels == ink.INK).all(axis=-1))
+    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
+    assert (left, right) == (110 - 1 - 90, 110 - 1)  # the scale
+    ground = pixels[top - 1, left - 1]
+    assert (luminance(ink.INK) + 0.05) / (luminance(ground) + 0.05) >= 7  # WCAG's AAA
+    frame = pixels[top - 1 : bottom + 2, left - 1 : right + 2]
+    edge = np.concatenate([frame[-1], frame[:, 0], frame[:, -1]])
+    assert (edge == ground).all()  # all of it lies on the ground

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 import batch_runs
+import numpy as np
 import pytest
 from batch_runs import calls, forked, write_model, write_scans
 
@@ -220,6 +221,27 @@ def test_results_without_a_store_are_kept(ran, tmp_path):
     (tmp_path / "out" / STORE).unlink()
     with pytest.raises(OutputError, match="without its status"):
         ran()
+
+
+def test_the_run_card_tells_of_every_run_into_the_folder(ran, tmp_path):
+    """One that found nothing to do takes nothing from those that did."""
+    before = json.loads((tmp_path / "out" / "run.json").read_text())
+    [first] = before["runs"]
+    assert first["cases"] == COUNT == len(before["cases"])
+    assert first["versions"]["numpy"] == np.__version__
+    assert ran() == []
+    card = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert card["cases"] == before["cases"]
+    assert card["runs"][0] == first
+    assert [one["cases"] for one in card["runs"]] == [COUNT, 0]
+    assert card["resolved"] == before["resolved"]
+    (tmp_path / "out" / "scan003.nii.gz").unlink()
+    assert ran() == ["scan003"]
+    card = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [one["cases"] for one in card["runs"]] == [COUNT, 0, 1]
+    ran(overwrite=True)
+    card = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [one["cases"] for one in card["runs"]] == [COUNT]
 
 
 def test_ctrl_c_leaves_what_goes_on(ran, place, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from medvision.jobs import plan_jobs
 from medvision.outputs.saved import read_saved
 from medvision.predictor import Predictor
 from medvision.replay import replay
-from medvision.review import doubt_of
+from medvision.review import doubts_of
 from medvision.tables import print_outcomes
 
 FORMATS = ("nifti", "json", "overlay", "uncertainty")
@@ -37,7 +37,7 @@ class Unsure(Predictor):
         sure = SURE[ready.case_id]
         doubt = ready.scan.with_array(np.full(found.mask.array.shape, 1 - sure, np.float16))
         found = replace(found, confidence={"ball": sure}, uncertainty=doubt)
-        return replace(found, warnings=tuple(doubt_of(found)))
+        return replace(found, warnings=tuple(doubts_of(found)))
 
 
 @pytest.fixture

@@ -56,6 +56,16 @@ def test_it_learns_a_ball_and_says_so(cases, spec, tmp_path):
         train(all_cases[:4], [], spec, CONFIG, tmp_path, "cpu", show=False)
 
 
+def test_the_bar_tells_the_loss_and_the_last_look(cases, spec, tmp_path, capsys):
+    some, config = read_cases(cases), replace(CONFIG, steps=10, eval_every=5)
+    train(some[:4], some[4:], spec, config, tmp_path, "cpu")
+    log = (tmp_path / "log.csv").read_text()
+    [looked] = re.findall(r"^5,dice,(.*?),", log, re.M)
+    [loss] = re.findall(r"^10,loss,(.*?),", log, re.M)  # the mean of these ten steps
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"Train loss {float(loss):.2f} · Dice {float(looked):.2f} at 5 " in said
+
+
 def test_a_stopped_run_goes_on_bit_for_bit(cases, spec, tmp_path, monkeypatch):
     some = read_cases(cases)[:4]
     straight = train(some, [], spec, CONFIG, tmp_path / "a", "cpu", show=False)

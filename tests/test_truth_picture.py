@@ -59,7 +59,8 @@ def test_axes_in_another_order_change_nothing_and_another_grid_is_refused():
     turned = np.asarray(draw_case(scan, truth.reoriented("LPS"), found.reoriented("PIR"), ["cube"]))
     np.testing.assert_array_equal(plain, turned)
     far = Volume(truth.array, np.diag([2.0, 1, 1, 1]))
-    with pytest.raises(GeometryError, match=r"the mask of the truth has .* 2 × 1 × 1 mm"):
+    says = "the grid of the scan: .*; the mask of the truth has .* 2 × 1 × 1 mm"
+    with pytest.raises(GeometryError, match=says):
         draw_case(scan, far, found, ("cube",))
 
 

@@ -96,17 +96,17 @@ def test_segments_become_one_map_and_the_later_covers_the_earlier():
 def test_windows_are_those_of_the_modality():
     ct = Volume(np.full((1, 4, 4, 4), -50, np.int16), np.eye(4), SeriesInfo("CT", unit="HU"))
     found = windows_of(ct)
-    assert next(iter(found)) == "As usual"
+    assert next(iter(found)) == "Default window"
     assert found["Lung"] == Window(-600, 1500)
     assert (found["Brain"].low, found["Brain"].high) == (0, 80)
     mr = Volume(np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4), np.eye(4))
     found = windows_of(mr)
-    assert list(found) == ["As usual", "All values"]
+    assert list(found) == ["Default window", "All values"]
     assert (found["All values"].low, found["All values"].high) == (0, 63)
     flat = Volume(np.full((1, 4, 4, 4), np.nan, np.float32), np.eye(4))
-    assert list(windows_of(flat)) == ["As usual", "All values"]
+    assert list(windows_of(flat)) == ["Default window", "All values"]
     colors = Volume(np.zeros((3, 4, 4, 1), np.uint8), np.eye(4), SeriesInfo(channels="color"))
-    assert list(windows_of(colors)) == ["As usual"]
+    assert list(windows_of(colors)) == ["Default window"]
 
 
 def test_a_film_has_one_plane_and_a_scan_none_of_its_own():

@@ -1,6 +1,7 @@
 """Models by name or path, those of other toolkits among them: found again without reading them."""
 
 import json
+import shutil
 
 import pytest
 from monai_bundles import zipped
@@ -64,6 +65,18 @@ def test_models_of_one_name_are_called_by_their_folders_too(tmp_path, kept):
     (two / "LICENSE").write_text("Another.")
     assert {one.name, f"two/{two.name}"} <= set(all_models([one, two]))
     assert set(all_models([one, one])) == {*bundled_models(), one.name}
+
+
+def test_a_folder_of_trainings_holds_models(tmp_path):
+    """As `medvision train --out runs/x` leaves them; the folds of a cross-validation are not."""
+    whole = ("runs/x/model", "runs/y/model", "runs/cv/ensemble", "runs/kept")
+    for place in (*whole, "runs/cv/fold_0/model"):
+        shutil.copytree(bundled_models()["hippocampus"], tmp_path / place)
+    found = all_models([tmp_path / "runs"])
+    names = {"x/model", "y/model", "cv/ensemble", "kept"}
+    assert set(found) == {*bundled_models(), *names}
+    assert found["x/model"] == tmp_path / "runs/x/model"
+    assert "model" in all_models([tmp_path / "runs/x"])
 
 
 def test_a_model_is_read_once_as_long_as_its_files_are_the_same(tmp_path, kept, monkeypatch):
