@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import nnunet_results as peer
 
 from medvision import load_predictor, read_study
+from medvision.answer import Answer
 from medvision.collect import in_place, to_source_axes
 from medvision.metrics import dice
-from medvision.predictor import Answer
 from medvision.run_card import package_versions
 from medvision.runtime import cpu_field, device_name
 from medvision.transforms import Prepared, preprocess
