@@ -12,12 +12,12 @@ from medvision.fingerprint_spec import Fingerprint
 from medvision.geometry import in_directions
 from medvision.intensity_spec import Range
 from medvision.prediction import Structure
+from medvision.review import LEAST_CASES
 from medvision.spec import ModelSpec
 from medvision.volume import Volume
 
 SIZE_SLACK, SPACING_SLACK = 1.3, 1.5  # factors beyond the training range that pass in silence
 VOLUME_SLACK = 2.0
-FEWEST = 10  # cases that have a structure, for a range of its volume
 FILMS = ("CR", "DX", "RG", "MG", "IO", "PX", "RF", "XA")  # modalities of projections
 SHAPE_SLACK = 1.5  # of width by height: films of 4 : 3 are square in many a data set
 BRIGHTNESS_SLACK = 0.2  # of the 1st-to-99th percentile span
@@ -110,7 +110,7 @@ def fingerprint_of(cases: Sequence[Facts]) -> Fingerprint:
         spacing_known=known,
         saturated=span([c.saturated for c in cases]),
         peak=span([c.peak for c in cases]),
-        volumes_ml={n: volumes_of(one) for n, one in held.items() if len(one) >= FEWEST},
+        volumes_ml={n: volumes_of(one) for n, one in held.items() if len(one) >= LEAST_CASES},
     )
 
 

@@ -163,16 +163,14 @@ def means(heads: Sequence[Head], values: Sequence[Floats]) -> Block:
 def with_means(
     case_ids: Sequence[str],
     blocks: Sequence[Block],
-    skip: int = 0,
     partly: bool = False,
     leave: Collection[str] = (),
 ) -> Measures:
     """Return figures with the mean of each metric that several structures or classes have.
 
-    Those that are of all already stay as they are. Of two classes, of which the second is looked
-    for, `skip` leaves the first out of the mean; others that are not in it are named by `leave`.
-    There is no mean where one of them has no figure, as no case has it or all have; if it may be
-    told `partly`, the mean is of the others.
+    Those that are of all already stay as they are; the mean is of those that `leave` does not name.
+    There is none where one of them has no figure, as no case has it or all have; if it may be told
+    `partly`, the mean is of the others.
     """
     heads = [head for block in blocks for head in block.heads]
     known = ~np.isnan(
@@ -186,7 +184,7 @@ def with_means(
             which = [
                 n
                 for n, head in enumerate(heads)
-                if head.metric == metric and head.of in names[skip:] and head.of not in leave
+                if head.metric == metric and head.of not in (ALL, *leave)
             ]
             which = ([n for n in which if known[n]] or which) if partly else which
             if which and metric not in of_all:
@@ -273,7 +271,8 @@ def class_measures(scores: Sequence[ClassScore]) -> Measures:
     ]
     for number, name in enumerate(names):
         blocks += one_class(name, truth == number, said == number, shares[:, number])
-    return with_means([score.case_id for score in scores], blocks, skip=1 if two else 0)
+    leave = names[:1] if two else ()  # of two the second is looked for
+    return with_means([score.case_id for score in scores], blocks, leave=leave)
 
 
 def balanced(truth: NDArray[np.int64], right: Bools) -> Block:

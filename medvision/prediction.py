@@ -190,14 +190,9 @@ class Prediction:
             for label, name in enumerate(self.class_names, start=1)
         )
 
-    def saying(
-        self,
-        confidence: Mapping[str, float],
-        warnings: Sequence[str] = (),
-        unlike: Sequence[str] = (),
-    ) -> Prediction:
-        """Return the same with other confidences and warnings; what was measured is kept."""
-        other = replace(self, confidence=confidence, warnings=tuple(warnings), unlike=tuple(unlike))
+    def saying(self, **changes: Any) -> Prediction:
+        """Return the same mask with other things said of it; what was measured is kept."""
+        other = replace(self, **changes)
         other.__dict__.update({k: v for k, v in vars(self).items() if k == "_measured"})
         return other
 

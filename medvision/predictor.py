@@ -242,20 +242,20 @@ class Predictor:
             calibration=spec.calibration,
             uncertainty=entropy,
         )
+        structures = prediction.measure()
         if mask is not None:  # what cleaning took away, or another region covers, was not found
-            there = {one.name for one in prediction.measure() if one.voxels}
-            kept = {name: sure for name, sure in confidence.items() if name in there}
-            prediction = prediction.saying(kept)
-        strange = unlike_in_volume(prediction.measure(), spec.fingerprint)
-        prediction = prediction.saying(prediction.confidence, unlike=[*ready.unlike, *strange])
+            there = {one.name for one in structures if one.voxels}
+            confidence = {name: sure for name, sure in confidence.items() if name in there}
+        strange = unlike_in_volume(structures, spec.fingerprint)
+        prediction = prediction.saying(confidence=confidence, unlike=(*ready.unlike, *strange))
         warnings = [*doubts_of(prediction), *ready.warnings]
-        cut = [s.name for s in prediction.measure() if s.touches_border]
+        cut = [s.name for s in structures if s.touches_border]
         if cut:
             warnings.append(
                 f"{' and '.join(cut)} at the edge of what the model was shown: "
                 "part of it may lie outside"
             )
-        return prediction.saying(prediction.confidence, warnings, prediction.unlike)
+        return prediction.saying(warnings=tuple(warnings))
 
     def report_of(self, study: Study) -> str:
         """Return what the model sees of a study's report; empty when there is nothing."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from medvision.prediction import DIGITS, Prediction
 
-LEAST_CASES = 10  # with something found, of which a limit can be told
+LEAST_CASES = 10  # of which a limit of confidence, or a range of volumes, can be told
 ONE_IN = 20  # of the validation cases may lie below the limit: 5 %
 MOST_NAMES = 5  # structures named in a sentence
 WORD, YES, NO = "Review", "yes", "no"  # as pages and tables say it

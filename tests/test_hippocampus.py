@@ -8,13 +8,16 @@ import torch
 from hippocampus_data import CROPS, harvard_oxford, needs_crops, template
 from scipy.ndimage import map_coordinates
 
-from medvision.geometry import BOXES, Box, check_affine, corners, to_voxel, to_world
+from medvision.checkpoint import load_spec
+from medvision.fingerprint import volumes_of
+from medvision.geometry import BOXES, Box, check_affine, corners, to_voxel, to_world, voxel_mm3
 from medvision.io import read_volume
 from medvision.metrics import dice
 from medvision.predictor import load_predictor
 from medvision.study import Study
 from medvision.transforms import Grid, resample
 from medvision.volume import Volume
+from medvision.zoo import bundled_models
 
 SIDES = ("left", "right")
 CASES = ("001", "056", "114", "199", "263", "367")  # spread over the data set
@@ -167,3 +170,13 @@ def test_a_whole_head_is_warned_about(predictor, brain):
     small = brain.cropped((slice(20, 170), slice(60, 110), slice(40, 76)))
     said = " ".join(predictor.predict(Study("head", {"image": small})).warnings)
     assert "extent 150 mm left-right" in said
+
+
+@needs_crops
+def test_the_range_of_volumes_is_that_of_the_training_masks():
+    known = load_spec(bundled_models()["hippocampus"]).fingerprint
+    masks = [read_volume(path) for path in sorted((CROPS / "labelsTr").glob("*.nii.gz"))]
+    assert len(masks) == known.cases
+    for label, name in enumerate(("anterior", "posterior"), start=1):
+        ml = [(m.array == label).sum() * voxel_mm3(m.affine) / 1000.0 for m in masks]
+        assert volumes_of(ml) == known.volumes_ml[name]
